@@ -1,0 +1,1 @@
+"""What networks see: uint8 images, labels and identities."""

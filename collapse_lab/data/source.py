@@ -1,0 +1,82 @@
+"""Images by number, whatever they come from, and the table of places they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from collapse_lab.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """`image` (n, C, H, W) uint8; `label` (n,) int64, -1 = none; `id` (n,) int64 the images' identities."""
+
+    image: Tensor
+    label: Tensor
+    id: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """A split held in memory. `skipped` lists files that could not be read, with the reason."""
+
+    name: str
+    split: str
+    image: Tensor
+    label: Tensor
+    id: Tensor
+    classes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def batch(self, indices: Tensor) -> Batch:
+        """The images at these places, in this order."""
+        return Batch(image=self.image[indices], label=self.label[indices], id=self.id[indices])
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All images once, in their own order."""
+        for indices in torch.arange(len(self)).split(size):
+            yield self.batch(indices)
+
+    def fingerprint(self) -> str:
+        """A hash of every pixel, label and identity: equal data, equal fingerprint."""
+        digest = hashlib.blake2b(digest_size=8)
+        for tensor in (self.image, self.label, self.id):
+            digest.update(repr(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 (n, C, H, W) to float32: divide by 255, less `mean`, over `std`, a number a channel (or one for all)."""
+    centre = torch.tensor(mean, device=images.device)[:, None, None]
+    scale = torch.tensor(std, device=images.device)[:, None, None]
+    return (images.float() / 255 - centre) / scale
+
+
+def open_images(uri: str, split: str, size: int) -> Images:
+    """Images of one split ("train" or "test"), square of `size` pixels.
+
+    `uri` is a name in SOURCES ("digits") or a folder. Raises LookupError for a name that is neither.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f"split is 'train' or 'test', got {split!r}")
+    # Looked up when asked, so that opening digits does not import the image decoder.
+    from collapse_lab.data import digits, folder
+
+    sources = Registry("data source", {"digits": digits.digits})
+    if uri not in sources and (Path(uri).exists() or any(mark in uri for mark in "/\\.")):
+        return folder.folder(Path(uri), split, size)
+    try:
+        source = sources[uri]
+    except LookupError as error:
+        raise LookupError(f"{error}; or give the path of a folder of images, such as ./{uri}") from None
+    return source(split, size)

@@ -1,0 +1,1 @@
+"""The networks: ConvNeXt V1/V2 on any grid."""

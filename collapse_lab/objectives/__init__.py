@@ -1,0 +1,1 @@
+"""What networks learn: each objective is a module around an encoder."""

@@ -1,0 +1,131 @@
+"""Fully convolutional masked autoencoder (Woo et al. 2023): predict the pixels of removed cells from visible ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from collapse_lab import draws
+from collapse_lab.draws import Randomness
+from collapse_lab.models.convnext import Block, ConvNeXt, Depthwise, PatchConv, Stem, initialise
+from collapse_lab.models.grid import AllPositions
+from collapse_lab.objectives.masking import kept_cells, random_removed
+from collapse_lab.objectives.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconstruction(Outcome):
+    """`prediction` and `target` (N, L, p * p * in_channels), pixels row, column, channel; `removed` (N, L) bool."""
+
+    prediction: Tensor
+    target: Tensor
+    removed: Tensor
+
+
+def patches(images: Tensor, side: int) -> Tensor:
+    """(N, C, H, W) -> (N, L, side * side * C), cells row by row, pixels row, column, channel."""
+    pixels, grid = AllPositions.of(images)
+    return grid.fold(pixels, side)
+
+
+def normalised(target: Tensor) -> Tensor:
+    """Each cell less its mean, over its deviation: unbiased variance over all its values, eps 1e-6 under the root."""
+    variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
+    return (target - mean) / (variance + 1e-6).sqrt()
+
+
+class FCMAE(nn.Module):
+    """A visible-only encoder, and a decoder of 1 x 1, mask token, `decoder_depth` dense V2 blocks, 1 x 1.
+
+    The loss is the squared error averaged over the pixels of removed cells, all of the batch together; `norm_pix`
+    predicts each cell normalised by its own statistics. The decoder keeps its GRN blocks whatever the encoder has,
+    so arms differ in the encoder alone. `init="ours"` draws every weight with std .02; `init="official"` repeats the
+    official double initialisation: std 1 for the encoder's stem, depthwise and linear weights and the decoder's
+    convolutions, .02 for the downsampling, PyTorch's default for the decoder's linear layers.
+    """
+
+    def __init__(
+        self,
+        encoder: ConvNeXt,
+        *,
+        mask_ratio: float = 0.6,
+        decoder_dim: int = 512,
+        decoder_depth: int = 1,
+        norm_pix: bool = True,
+        init: Literal["ours", "official"] = "ours",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < mask_ratio < 1:
+            raise ValueError(f"mask_ratio must lie between 0 and 1, got {mask_ratio}")
+        if init not in ("ours", "official"):
+            raise ValueError(f"init is 'ours' or 'official', got {init!r}")
+        self.encoder = encoder
+        self.mask_ratio = mask_ratio
+        self.norm_pix = norm_pix
+        self.mask_token = nn.Parameter(torch.empty(decoder_dim))
+        self.embed = nn.Linear(encoder.channels, decoder_dim)
+        self.decoder = nn.ModuleList(Block(decoder_dim, "grn", None) for _ in range(decoder_depth))
+        self.predict = nn.Linear(decoder_dim, encoder.stride**2 * encoder.in_channels)
+        for name in ("embed", "decoder", "predict"):
+            initialise(getattr(self, name), draws.key(seed, "fcmae", name))
+        nn.init.normal_(self.mask_token, std=0.02, generator=draws.generator(seed, "mask_token"))
+        if init == "official":
+            self._initialise_officially(seed)
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor | None = None,
+        *,
+        generator: Randomness = None,
+        removed: Tensor | None = None,
+    ) -> Reconstruction:
+        """Remove cells (`removed`, or drawn from `generator`), encode the others, predict and score the removed ones.
+
+        A given `removed` may keep a different number of cells in each image, but must remove at least one in all.
+        """
+        rows, columns = images.shape[2] // self.encoder.stride, images.shape[3] // self.encoder.stride
+        keep = None
+        if removed is None:
+            keep = kept_cells(rows * columns, self.mask_ratio)
+            removed = random_removed(len(images), rows * columns, self.mask_ratio, generator, images.device)
+        encoded = self.encoder.forward_masked(images, removed, keep=keep, generator=generator)
+        prediction = self._decode(encoded, removed)
+        target = patches(images, self.encoder.stride)
+        if self.norm_pix:
+            target = normalised(target)
+        error = (prediction - target).square().mean(dim=-1)  # (N, L)
+        loss = (error * removed).sum() / removed.sum()
+        return Reconstruction(loss=loss, prediction=prediction, target=target, removed=removed)
+
+    def _decode(self, encoded: Tensor, removed: Tensor) -> Tensor:
+        tokens, grid = AllPositions.of(encoded)
+        tokens = torch.where(removed[:, :, None], self.mask_token.to(tokens.dtype), self.embed(tokens))
+        for block in self.decoder:
+            tokens = block(tokens, grid)
+        prediction: Tensor = self.predict(tokens)
+        return prediction
+
+    def _initialise_officially(self, seed: int) -> None:
+        wide: list[tuple[str, nn.Module]] = [("embed", self.embed), ("predict", self.predict)]
+        for name, module in self.named_modules():
+            inside = name.startswith("encoder.")
+            if isinstance(module, Depthwise) or (inside and isinstance(module, Stem | nn.Linear)):
+                wide.append((name, module))
+            elif isinstance(module, PatchConv):
+                continue  # the downsampling keeps .02; the stem's convolution is reached through the stem
+            elif isinstance(module, nn.Linear) and not inside and (name, module) not in wide:
+                _default_linear(module, draws.generator(seed, f"official {name}"))
+        for name, module in wide:
+            initialise(module, draws.key(seed, "official", name), std=1.0)
+
+
+def _default_linear(module: nn.Linear, generator: torch.Generator) -> None:
+    """PyTorch's own initial values of a linear layer, uniform within 1 / sqrt(inputs)."""
+    bound = module.in_features**-0.5
+    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(module.bias, -bound, bound, generator=generator)

@@ -1,0 +1,145 @@
+"""A run folder: its paths, run.json, atomic writes, checksums and the lock. Knows nothing of models."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "collapse-lab")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary neighbour, flush it to the disk, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and command: what a reader needs to repeat a run."""
+    versions = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from source, not installed
+            continue
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return {"versions": versions, "git": _commit(), "command": command}
+
+
+def _commit() -> str | None:
+    """The commit of the source this runs from; None outside a checkout."""
+    ask = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder and the names inside it (design: run.json, config.toml, log.jsonl, checkpoints, captures)."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.parquet"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:08d}.pt"
+
+    def capture(self, step: int) -> Path:
+        return self.path / "captures" / f"step-{step:08d}"
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Step -> file, ascending; whether a file is whole is for its reader to check."""
+        return _by_step((self.path / "checkpoints").glob("step-*.pt"))
+
+    def captures(self) -> dict[int, Path]:
+        """Step -> folder of every finished capture, ascending (capture.json is written last)."""
+        return _by_step(path.parent for path in (self.path / "captures").glob("step-*/capture.json"))
+
+    def read(self) -> dict[str, Any]:
+        """run.json; raises FileNotFoundError with what was expected."""
+        path = self.path / "run.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.path} is not a run folder: it has no run.json (make one with 'collapse-lab train')")
+        record: dict[str, Any] = read_json(path)
+        return record
+
+    def exists(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def update(self, **facts: Any) -> None:
+        """Write these facts into run.json, keeping the others."""
+        known = self.read() if self.exists() else {}
+        write_json(self.path / "run.json", {**known, **facts})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run against a second writer; the lock is the kernel's and dies with its owner."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"another process is working on {self.path}; wait for it or use another --out") from None
+            yield
+
+
+def _by_step(paths: Iterator[Path]) -> dict[int, Path]:
+    found = {int(path.stem.removeprefix("step-")): path for path in paths}
+    return dict(sorted(found.items()))

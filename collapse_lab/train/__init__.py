@@ -1,0 +1,1 @@
+"""How networks learn: configuration, order, optimiser, checkpoints and the loop."""

@@ -1,0 +1,170 @@
+"""The configuration of a run: frozen, read from TOML, overridden with `a.b=c`; unknown keys are refused."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from collapse_lab.registry import nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(_Section):
+    """Which network; see `build_model`. layer_scale: a number, "published", or "none"."""
+
+    name: str = "convnext_digits"
+    response: str = "published"
+    layer_scale: float | Literal["published", "none"] = "published"
+    in_channels: int = Field(3, ge=1)
+    drop_path: float = Field(0.0, ge=0, lt=1)
+
+
+class ObjectiveConfig(_Section):
+    """What it learns. The decoder's default width is the paper's 512."""
+
+    name: Literal["fcmae"] = "fcmae"
+    mask_ratio: float = Field(0.6, gt=0, lt=1)
+    decoder_dim: int = Field(512, ge=1)
+    decoder_depth: int = Field(1, ge=0)
+    norm_pix: bool = True
+    init: Literal["ours", "official"] = "ours"
+
+
+class DataConfig(_Section):
+    """What it sees: a source, the side of the square images, the batch, and the normalisation of pixels in [0, 1]."""
+
+    uri: str = "digits"
+    size: int = Field(32, ge=1)
+    batch: int = Field(128, ge=1)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+
+class OptimConfig(_Section):
+    """AdamW with a linear warm-up and a half cosine to zero. `lr` is the peak itself, not a base rate."""
+
+    lr: float = Field(1.5e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = Field(0.05, ge=0)
+    warmup: int = Field(0, ge=0, description="steps")
+
+
+class SaveConfig(_Section):
+    """Checkpoints every so many steps, the newest `keep` of them, and those of the steps in `at` for good."""
+
+    every: int = Field(100, ge=1)
+    keep: int = Field(2, ge=1)
+    at: tuple[int, ...] = ()
+
+
+class Config(_Section):
+    """Everything that decides a run. `out` is where it lies and is no part of what it is."""
+
+    out: str = "runs/run"
+    seed: int = Field(0, ge=0)
+    steps: int = Field(300, ge=1)
+    log_every: int = Field(10, ge=1)
+    threads: int = Field(0, ge=0, description="0 leaves PyTorch's own choice")
+    device: str = "auto"
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    save: SaveConfig = SaveConfig()
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same run: all but the folder, the device, the thread count and how often is logged."""
+        return self.model_dump(mode="json", exclude={"out", "device", "threads", "log_every", "save"})
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """The configuration in a TOML file (or the defaults), with `a.b=c` overrides; the value is read as TOML, else text.
+
+    Raises ValueError naming every key that is unknown (with the nearest known one) or has a wrong value.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not TOML: {error}") from None
+    for override in overrides:
+        name, sign, text = override.partition("=")
+        if not sign or not name:
+            raise ValueError(f"--set takes name=value, for example optim.lr=0.001, got {override!r}")
+        _put(values, name.split("."), _value(text))
+    return make_config(values)
+
+
+def make_config(values: dict[str, Any]) -> Config:
+    """A checked configuration from nested values; raises ValueError as `load_config` does."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("the configuration is refused: " + "; ".join(_faults(error))) from None
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested values with nested changes laid over them."""
+    result = dict(base)
+    for name, value in changes.items():
+        inside = result.get(name)
+        result[name] = merged(inside, value) if isinstance(inside, dict) and isinstance(value, dict) else value
+    return result
+
+
+def to_toml(values: dict[str, Any]) -> str:
+    """Nested values of numbers, texts, flags and lists as TOML; None cannot be said in TOML and is left out."""
+    plain = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict) and value is not None]
+    tables = [f"\n[{name}]\n{to_toml(value)}".rstrip() for name, value in values.items() if isinstance(value, dict)]
+    return "\n".join(plain + tables) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped) + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value)
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"--set {'.'.join(path)}: {name} is a value, not a section")
+    values[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        names = [str(part) for part in fault["loc"]]
+        name = ".".join(names)
+        if fault["type"] == "extra_forbidden":
+            yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1]))}"
+        else:
+            yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"
+
+
+def _known(path: list[str]) -> list[str]:
+    section: Any = Config
+    for name in path:
+        section = section.model_fields[name].annotation
+    return list(section.model_fields)
