@@ -1,0 +1,1 @@
+"""What is remembered about activations: exact, mergeable statistics of one site."""

@@ -1,0 +1,194 @@
+"""From features to statistics: one batch, a stream of batches in groups of images, or a whole array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collapse_lab import draws
+from collapse_lab.shapes import Features, as_features
+from collapse_lab.stats.images import ImageSums, image_sums
+from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.positions import choose_positions
+
+MOST_ROWS = 4096
+"""Rows kept of a pooled site, and of an array: those with the smallest hash of image and position."""
+
+
+def group_of(ids: Tensor, groups: int) -> Tensor:
+    """(N,) the group of each image, a hash of its identity: the same in every run."""
+    return draws.hashed(draws.key("groups"), ids, 1)[:, 0].remainder(groups)
+
+
+class Accumulator:
+    """Statistics of one site under several position policies, kept apart for `groups` groups of images.
+
+    `update` with each batch, `merge` with another worker's accumulator, `compute` when the pass is over.
+    """
+
+    def __init__(self, policies: Sequence[str], *, seed: int = 0, groups: int = 1, keep: int = 0) -> None:
+        self.policies, self.seed, self.groups, self.keep = tuple(policies), seed, groups, keep
+        self._parts: dict[tuple[str, int], LayerStats] = {}
+
+    def update(
+        self, features: Features, ids: Tensor, *, visible: Tensor | None = None, labels: Tensor | None = None
+    ) -> None:
+        """Take in one batch; see `summarise`."""
+        group = group_of(ids, self.groups)
+        for number in group.unique().tolist():
+            chosen = (group == number).nonzero()[:, 0]
+            part = summarise(
+                features[chosen],
+                ids[chosen],
+                self.policies,
+                visible=None if visible is None else visible[chosen],
+                labels=None if labels is None else labels[chosen],
+                seed=self.seed,
+                keep=self.keep,
+            )
+            for policy, stats in part.items():
+                self._take(policy, number, stats)
+
+    def merge(self, other: Accumulator) -> None:
+        """Take in what another accumulator of the same settings has seen; raises ValueError for other settings."""
+        for name in ("policies", "seed", "groups", "keep"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"accumulators differ in {name}: {getattr(self, name)!r} and {getattr(other, name)!r}")
+        for (policy, number), stats in other._parts.items():
+            self._take(policy, number, stats)
+
+    def compute(self, policy: str) -> tuple[LayerStats, list[LayerStats]]:
+        """The statistics of all images, and those of each group that has any, in the order of the groups."""
+        parts = [self._parts[key] for key in sorted(self._parts) if key[0] == policy]
+        return merge_all(parts), parts
+
+    def _take(self, policy: str, number: int, stats: LayerStats) -> None:
+        before = self._parts.get((policy, number))
+        self._parts[policy, number] = stats if before is None else before.merge(stats)
+
+
+def merge_all(parts: Sequence[LayerStats]) -> LayerStats:
+    """All parts together; raises ValueError for none."""
+    if not parts:
+        raise ValueError("nothing was measured: no batch came, or no image in it")
+    return reduce(LayerStats.merge, parts)
+
+
+def leave_one_out(parts: Sequence[LayerStats]) -> list[LayerStats]:
+    """For each part the statistics of all others, in 3 merges a part."""
+    before: list[LayerStats] = [parts[0]]
+    after: list[LayerStats] = [parts[-1]]
+    for part in parts[1:-1]:
+        before.append(before[-1].merge(part))
+    for part in parts[-2:0:-1]:
+        after.append(part.merge(after[-1]))
+    after.reverse()
+    inner = [left.merge(right) for left, right in zip(before[:-1], after[1:], strict=True)]
+    return [after[0], *inner, before[-1]]
+
+
+def summarise(
+    features: Features,
+    ids: Tensor,
+    policies: Sequence[str],
+    *,
+    visible: Tensor | None = None,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    keep: int = 0,
+) -> dict[str, LayerStats]:
+    """The statistics of one batch under each position policy; see `positions.choose_positions`.
+
+    `features` (N, P, C) of a floating type; `ids` (N,) int64, the images' identities; `visible` (N, P) bool marks
+    positions that are data; `labels` (N,) int64 stay with kept rows. `keep` rows are kept, of a pooled site at least MOST_ROWS. Raises TypeError for integers.
+    """
+    if not features.is_floating_point():
+        raise TypeError(f"statistics are taken of floating-point features, got {features.dtype}")
+    finite = features.isfinite()
+    present = finite.all(dim=2)
+    bad = ~finite
+    if visible is not None:
+        present, bad = present & visible, bad & visible[:, :, None]
+    x = features.to(torch.float64).masked_fill(~present[:, :, None], 0.0)
+    shared: dict[str, Any] = {
+        "eps": torch.finfo(features.dtype).eps,
+        "images": image_sums(x, present),
+        "bad_values": int(bad.sum()),
+        "bad_rows": int(bad.any(dim=2).sum()),
+        "images_key": int(draws.mix(ids).sum()) % (1 << 64),
+    }
+    result = {}
+    for policy in policies:
+        rows, chosen, key = choose_positions(x, present, ids, policy, seed)
+        kept = max(keep, MOST_ROWS) if policy == "pooled" else keep
+        precision = torch.float64 if features.dtype == torch.float64 else torch.float32
+        owners = torch.stack([ids, torch.full_like(ids, -1) if labels is None else labels])
+        sample = _keep(rows, chosen, key, owners, kept, precision) if kept else None
+        result[policy] = replace(_of_rows(rows, chosen), rows=sample, **shared)
+    return result
+
+
+def _of_rows(rows: Tensor, chosen: Tensor) -> LayerStats:
+    """`rows` (N, k, C), zero where they do not count; `chosen` (N, k) says which do."""
+    per_image = chosen.sum(dim=1)  # (N,)
+    image_mean = rows.sum(dim=1) / per_image.clamp(min=1)[:, None]
+    within = ((rows - image_mean[:, None]) * chosen[:, :, None]).square().sum().item()
+    x = rows[chosen]  # (n, C)
+    n, channels = x.shape
+    mean = x.sum(dim=0) / max(1, n)
+    y = x - mean
+    square = y.square().sum(dim=1)
+    length = x.norm(dim=1, keepdim=True)
+    unit = torch.where(length > 0, x / length, 0.0)
+    return LayerStats(
+        n_rows=n,
+        n_images=int((per_image > 0).sum()),
+        rows_squared=float(per_image.square().sum()),
+        mean=mean,
+        scatter=y.T @ y,
+        third=square @ y,
+        fourth=square.square().sum().item(),
+        within=within,
+        minimum=x.amin(dim=0) if n else x.new_full((channels,), math.inf),
+        maximum=x.amax(dim=0) if n else x.new_full((channels,), -math.inf),
+        absolute=x.abs().sum(dim=0),
+        fired=(x > 0).sum(dim=0).to(torch.float64),
+        n_units=int((length > 0).sum()),
+        unit_sum=unit.sum(dim=0),
+        unit_squares=unit.square().sum(dim=0),
+        bad_values=0,
+        bad_rows=0,
+        images_key=0,
+        eps=0.0,
+        images=ImageSums.none(channels, x.device),
+        rows=None,
+    )
+
+
+def _keep(rows: Tensor, chosen: Tensor, key: Tensor, owners: Tensor, limit: int, dtype: torch.dtype) -> KeptRows:
+    """The rows of smallest key; `owners` (2, N) are the identity and the label of each image."""
+    order = key[chosen].argsort(stable=True)[:limit]
+    identity, label = owners[:, :, None].expand(-1, *chosen.shape)[:, chosen][:, order]
+    return KeptRows(values=rows[chosen][order].to(dtype), key=key[chosen][order], id=identity, label=label, limit=limit)
+
+
+def stats_of(array: Any, *, layout: str = "image position channel", labels: Any = None, ids: Any = None) -> LayerStats:
+    """The statistics of an array or tensor of features, all positions; keeps up to 4,096 rows.
+
+    `layout` names the axes in order ("image channel" is one position an image). `ids` (N,) are the images'
+    identities, their places when not given; `labels` (N,) their classes. Raises ValueError for a layout that does not fit, TypeError for integers.
+    """
+    tensor = torch.as_tensor(array)
+    features = as_features(tensor, layout)
+    identity = torch.arange(len(features)) if ids is None else torch.as_tensor(ids).to(torch.int64)
+    if identity.shape != (len(features),):
+        raise ValueError(
+            f"ids must hold one identity for each of {len(features)} images, got shape {tuple(identity.shape)}"
+        )
+    return summarise(features, identity.to(features.device), ("all",), keep=MOST_ROWS)["all"]

@@ -1,0 +1,206 @@
+"""What is remembered of a layer: exact, mergeable float64 sums from which every metric is computed.
+
+A batch, a worker and a rank are merged by the same formulas (Chan, Golub & LeVeque 1983, extended here to the moments
+of third and fourth order), so the order of the images and the split into batches change nothing but rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collapse_lab.stats.images import ImageSums
+
+ACCUMULATION_EPS = torch.finfo(torch.float64).eps
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptRows:
+    """A reproducible sample of rows, by ascending `key` (m,), the hash of image and position.
+
+    `values` (m, C) in float32 (float64 for such data), `id` (m,) the images they come from, `label` (m,) their
+    classes, -1 = none. At most `limit` are kept.
+    """
+
+    values: Tensor
+    key: Tensor
+    id: Tensor
+    label: Tensor
+    limit: int
+
+    def merge(self, other: KeptRows) -> KeptRows:
+        """The rows of smallest key of both: the sample of the union, whatever the order of merging."""
+        limit = max(self.limit, other.limit)
+        key = torch.cat([self.key, other.key])
+        chosen = key.argsort(stable=True)[:limit]
+        return KeptRows(
+            values=torch.cat([self.values, other.values])[chosen],
+            key=key[chosen],
+            id=torch.cat([self.id, other.id])[chosen],
+            label=torch.cat([self.label, other.label])[chosen],
+            limit=limit,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerStats:
+    """The statistics of one site under one position policy; C channels, rows are chosen (image, position) pairs.
+
+    With y = x - mean: `scatter` (C, C), `third` (C,) and `fourth` are the sums over rows of y y', |y|^2 y and |y|^4.
+    `within` is the summed square distance of rows from the mean row of their image. `eps` is the relative rounding of
+    the data. `bad_values` counts non-finite numbers of the site; positions that hold one are left out of all else.
+    """
+
+    n_rows: int
+    n_images: int
+    rows_squared: float
+    """Sum over images of the squared number of rows."""
+    mean: Tensor
+    scatter: Tensor
+    third: Tensor
+    fourth: float
+    within: float
+    minimum: Tensor
+    maximum: Tensor
+    absolute: Tensor
+    """(C,) sum of |x|."""
+    fired: Tensor
+    """(C,) number of rows above zero."""
+    n_units: int
+    """Rows with a direction, that is, not all zero; the next two sum over x / |x| of these."""
+    unit_sum: Tensor
+    unit_squares: Tensor
+    bad_values: int
+    bad_rows: int
+    images_key: int
+    """Sum of the images' hashed identities: equal for equal sets of images, in any order."""
+    eps: float
+    images: ImageSums
+    rows: KeptRows | None
+
+    def merge(self, other: LayerStats) -> LayerStats:
+        """The statistics of both sets of rows together; raises ValueError for different numbers of channels."""
+        if self.channels != other.channels:
+            raise ValueError(f"statistics of {self.channels} and of {other.channels} channels cannot be merged")
+        merged = _merge_moments(self, other)
+        for name in (each.name for each in fields(self) if each.name not in merged):
+            merged[name] = _MERGES.get(name, operator.add)(getattr(self, name), getattr(other, name))
+        return LayerStats(**merged)
+
+    @property
+    def channels(self) -> int:
+        return self.mean.numel()
+
+    @property
+    def images_hash(self) -> str:
+        return f"{self.images_key:016x}"
+
+    @cached_property
+    def mean_square(self) -> Tensor:
+        """(C,) mean of x^2 of each channel, not centred."""
+        mean_square: Tensor = self.variance + self.mean.square()
+        return mean_square
+
+    @cached_property
+    def variance(self) -> Tensor:
+        """(C,) population variance of each channel (divided by n)."""
+        return self.scatter.diagonal() / max(1, self.n_rows)
+
+    @cached_property
+    def _eigenvalues(self) -> Tensor:
+        ascending: Tensor = torch.linalg.eigvalsh(self.scatter)
+        return ascending.flip(0).clamp(min=0)
+
+    @property
+    def rounding(self) -> float:
+        """Size of the singular values that the data's own rounding makes (0 for exact data)."""
+        largest = self.mean_square.max().sqrt().item()
+        return 0.3 * self.eps * largest * (math.sqrt(self.n_rows) + math.sqrt(self.channels))
+
+    def floor_of(self, largest: float) -> float:
+        """Singular values up to here are rounding, of the accumulation (given the largest one) or of the data."""
+        return max(math.sqrt(self.channels * ACCUMULATION_EPS) * largest, self.rounding)
+
+    @property
+    def floor(self) -> float:
+        return self.floor_of(self._eigenvalues[0].sqrt().item())
+
+    @property
+    def degenerate(self) -> bool:
+        """Constant or all-zero rows: not even the largest singular value stands above rounding."""
+        return bool(self._eigenvalues[0].sqrt().item() <= self.rounding)
+
+    @cached_property
+    def singular_values(self) -> Tensor:
+        """(C,) of the centred rows, descending, zero at and below the floor."""
+        values = self._eigenvalues.sqrt()
+        return values.where(values > self.floor, 0.0) if not self.degenerate else torch.zeros_like(values)
+
+    @cached_property
+    def uncentred_singular_values(self) -> Tensor:
+        """(C,) of the rows as they are, descending, zero at and below their floor."""
+        second = self.scatter + self.n_rows * torch.outer(self.mean, self.mean)
+        values = torch.linalg.eigvalsh(second).flip(0).clamp(min=0).sqrt()
+        kept: Tensor = values.where(values > self.floor_of(values[0].item()), 0.0)
+        return kept
+
+    @cached_property
+    def between_image_share(self) -> float:
+        """Intra-class correlation of rows of one image, from 0 to 1; 1 where every image has one row."""
+        if self.n_rows == self.n_images:
+            return 1.0
+        between = max(0.0, self.scatter.diagonal().sum().item() - self.within) / max(1, self.n_images - 1)
+        within = self.within / (self.n_rows - self.n_images)
+        size = (self.n_rows - self.rows_squared / self.n_rows) / max(1, self.n_images - 1)
+        total = between + (size - 1) * within
+        return min(1.0, max(0.0, (between - within) / total)) if total > 0 else 0.0
+
+    @property
+    def n_effective(self) -> float:
+        """Rows less what the likeness of an image's rows takes away: n_rows / (1 + (k - 1) rho), k rows an image."""
+        rows_per_image = self.n_rows / max(1, self.n_images)
+        return self.n_rows / (1 + (rows_per_image - 1) * self.between_image_share)
+
+
+def _merge_rows(a: KeptRows | None, b: KeptRows | None) -> KeptRows | None:
+    return a.merge(b) if a is not None and b is not None else a or b
+
+
+_MERGES: Mapping[str, Callable[[Any, Any], Any]] = {
+    "minimum": torch.minimum,
+    "maximum": torch.maximum,
+    "eps": max,
+    "images_key": lambda a, b: (a + b) % (1 << 64),
+    "images": ImageSums.merge,
+    "rows": _merge_rows,
+}
+"""How a field of two LayerStats becomes one; the moments apart, every other field is added."""
+
+
+def _merge_moments(a: LayerStats, b: LayerStats) -> dict[str, Any]:
+    n = a.n_rows + b.n_rows
+    mean = a.mean + (b.mean - a.mean) * (b.n_rows / max(1, n))
+    shifted = [_shift(part, part.mean - mean) for part in (a, b)]
+    return {"mean": mean, **{name: shifted[0][name] + shifted[1][name] for name in ("scatter", "third", "fourth")}}
+
+
+def _shift(stats: LayerStats, by: Tensor) -> dict[str, Any]:
+    """The sums of y y', |y|^2 y and |y|^4 when every y is moved by the same vector."""
+    n, along = stats.n_rows, stats.scatter @ by
+    square, trace = (by @ by).item(), stats.scatter.diagonal().sum().item()
+    return {
+        "scatter": torch.addr(stats.scatter, by, by, alpha=n),
+        "third": stats.third + 2 * along + (trace + n * square) * by,
+        "fourth": stats.fourth
+        + 4 * (by @ stats.third).item()
+        + 4 * (by @ along).item()
+        + 2 * square * trace
+        + n * square**2,
+    }
