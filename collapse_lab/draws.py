@@ -62,7 +62,7 @@ class Draws:
 
 
 Randomness: TypeAlias = torch.Generator | Draws | None
-"""What draws may come from: a generator with a state, the counter-based draws of a step, or torch's global generator."""
+"""Where draws may come from: a generator with a state, the counter-based draws of a step, or torch's global one."""
 
 
 def uniform(source: Randomness, purpose: str, count: int, width: int, device: torch.device) -> Tensor:

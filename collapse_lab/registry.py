@@ -13,9 +13,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """The end of an error message: the nearest name if one is near, and what there is."""
     names = list(names)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}? There is: " if close else "; there is: "
     shown = ", ".join(names[:8]) + (f" ... ({len(names)} in all)" if len(names) > 8 else "")
-    return f"{hint} There is: {shown or 'nothing'}"
+    return hint + (shown or "nothing")
 
 
 class Registry(Generic[T]):

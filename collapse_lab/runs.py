@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -20,16 +20,31 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "collapse-lab")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary neighbour, flush it to the disk, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` fill a temporary neighbour, flush it to the disk, then rename: a reader never sees half a file.
+
+    When anything fails the file that was there before is unharmed. Raises OSError naming the file and the cause.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        _flush(part)
         part.replace(path)
+        _flush(path.parent)  # the new name itself must survive a power cut
+    except OSError as error:
+        what = f"cannot write {path}: {error.strerror or error}; check free space and permissions, nothing old is lost"
+        raise OSError(error.errno, what) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,8 +82,11 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the source this runs from; None outside a checkout."""
-    ask = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit of the source this runs from, -dirty when changed; None outside a checkout of its own."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():  # installed: a repository further up is somebody else's
+        return None
+    ask = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         answer = subprocess.run(ask, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -116,27 +134,41 @@ class Run:
         """run.json; raises FileNotFoundError with what was expected."""
         path = self.path / "run.json"
         if not path.is_file():
-            raise FileNotFoundError(f"{self.path} is not a run folder: it has no run.json (make one with 'collapse-lab train')")
-        record: dict[str, Any] = read_json(path)
+            raise FileNotFoundError(
+                f"{self.path} is not a run folder: it has no run.json (make one with 'collapse-lab train')"
+            )
+        try:
+            record: dict[str, Any] = read_json(path)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path} is not JSON ({error}); restore it, or delete the folder and train again"
+            ) from None
         return record
 
     def exists(self) -> bool:
         return (self.path / "run.json").is_file()
 
     def update(self, **facts: Any) -> None:
-        """Write these facts into run.json, keeping the others."""
+        """Write these facts into run.json, keeping the others; only the holder of the lock may."""
         known = self.read() if self.exists() else {}
         write_json(self.path / "run.json", {**known, **facts})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run against a second writer; the lock is the kernel's and dies with its owner."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("a")
+        except OSError as error:
+            what = f"cannot make the run folder {self.path}: {error.strerror}; choose another place with --out"
+            raise OSError(error.errno, what) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RuntimeError(f"another process is working on {self.path}; wait for it or use another --out") from None
+                raise RuntimeError(
+                    f"another process is working on {self.path}; wait for it or use another --out"
+                ) from None
             yield
 
 

@@ -29,7 +29,10 @@ def as_features(tensor: Tensor, layout: str = CANONICAL) -> Features:
             f"for example 'image channel height width'"
         )
     if tensor.ndim != len(axes):
-        raise ValueError(f"a tensor of shape {tuple(tensor.shape)} has {tensor.ndim} axes, layout {layout!r} names {len(axes)}")
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} has {tensor.ndim} axes, layout {layout!r} names {len(axes)}; "
+            f"name every axis in its order"
+        )
     image, channel = axes.index("image"), axes.index("channel")
     between = [axis for axis in range(tensor.ndim) if axis not in (image, channel)]
     moved = tensor.permute(image, *between, channel)

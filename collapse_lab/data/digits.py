@@ -13,7 +13,7 @@ TRAINING = 1000
 
 
 def digits(split: str, size: int) -> Images:
-    """Scaled bilinearly to size x size, the grey value in all three channels; identity = place in scikit-learn's order."""
+    """Scaled bilinearly to size x size, the grey value in all three channels; id: place in scikit-learn's order."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

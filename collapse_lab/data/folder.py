@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from collapse_lab import draws
@@ -22,56 +22,50 @@ _SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 def folder(path: Path, split: str, size: int) -> Images:
     """Every image of one split, short side scaled to `size`, centre cropped, in the order of their names.
 
-    Without split folders a fifth of the images, chosen by a hash of their names, is "test". An image's identity is a
-    hash of its relative path. A file that cannot be decoded is skipped and listed; more than 1 % of them stop.
-    Raises FileNotFoundError for no folder or no image, ValueError for too many corrupt files or too many pixels.
+    Without split folders a fifth of the images, chosen by a hash of their names, is "test". Classes are numbered over
+    all splits. An image's identity is a hash of its path in the folder. A file that cannot be decoded is skipped and
+    listed; more than 1 % of them stop. Raises FileNotFoundError for no folder or no image, ValueError for too many
+    corrupt files or too many pixels.
     """
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not a folder; give a folder with images ({', '.join(sorted(SUFFIXES))})")
-    root = next((path / name for name in _SPLITS[split] if (path / name).is_dir()), None)
-    divided = any((path / name).is_dir() for names in _SPLITS.values() for name in names)
-    if divided and root is None:
-        raise FileNotFoundError(f"{path} has split folders but none for {split!r}: expected one of {', '.join(_SPLITS[split])}")
-    root = root or path
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    roots = {name: _root(path, folders) for name, folders in _SPLITS.items()}
+    divided = any(roots.values())
+    root = roots[split] if divided else path
+    if root is None:
+        expected = ", ".join(f"{name}/" for name in _SPLITS[split])
+        raise FileNotFoundError(f"{path} has split folders but none for {split!r}: expected one of {expected}")
+    everything = {place: _files(place) for place in (roots.values() if divided else [path]) if place is not None}
+    classes = tuple(sorted({_class(file, place) for place, files in everything.items() for file in files} - {""}))
+    files = everything[root]
     if not divided:
-        files = [file for file in files if (draws.key(_name(file, root)) % 5 == 0) == (split == "test")]
-    if not files:
-        raise FileNotFoundError(f"{root} has no image of split {split!r}; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    if len(files) * size * size * 3 > MOST_BYTES:
-        raise ValueError(
-            f"{len(files):,} images of {size} x {size} take {len(files) * size * size * 3 / 2**30:.1f} GiB of memory, "
-            f"over the limit of {MOST_BYTES // 2**30}; use a smaller size or fewer images"
-        )
-    return _read(files, root, path.name, split, size)
-
-
-def _read(files: list[Path], root: Path, name: str, split: str, size: int) -> Images:
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda file: _decode(file, size), files))
-    corrupt = [
-        f"{_name(file, root)}: {result}" for file, result in zip(files, decoded, strict=True) if isinstance(result, str)
-    ]
-    if len(corrupt) > MOST_CORRUPT * len(files):
-        raise ValueError(
-            f"{len(corrupt)} of {len(files)} images of {root} cannot be read (at most 1 % may fail): {'; '.join(corrupt[:5])}"
-        )
-    whole = [(file, image) for file, image in zip(files, decoded, strict=True) if isinstance(image, Tensor)]
-    classes = tuple(sorted({_class(file, root) for file, _ in whole} - {""}))
-    number = {label: place for place, label in enumerate(classes)}
+        files = [file for file in files if (draws.key("split", _name(file, path)) % 5 == 0) == (split == "test")]
+    _check(files, len(everything[root]), root, split, size)
+    images, skipped = _decode_all(files, path, size)
+    labels = [classes.index(name) if (name := _class(file, root)) else -1 for file in images]
     return Images(
-        name=name,
+        name=path.resolve().name,
         split=split,
-        image=torch.stack([image for _, image in whole]),
-        label=torch.tensor([number.get(_class(file, root), -1) for file, _ in whole]),
-        id=torch.tensor([draws.key(_name(file, root)) for file, _ in whole]),
+        image=torch.stack(list(images.values())),
+        label=torch.tensor(labels),
+        id=torch.tensor([draws.key(_name(file, path)) for file in images]),
         classes=classes,
-        skipped=tuple(corrupt),
+        skipped=tuple(skipped),
     )
 
 
-def _name(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
+def _root(path: Path, folders: tuple[str, ...]) -> Path | None:
+    return next((path / name for name in folders if (path / name).is_dir()), None)
+
+
+def _files(root: Path) -> list[Path]:
+    """All images below, by name; hidden files (and macOS's ._ shadows of images) are none."""
+    files = (file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(file for file in files if file.is_file())
+
+
+def _name(file: Path, path: Path) -> str:
+    return file.relative_to(path).as_posix()
 
 
 def _class(file: Path, root: Path) -> str:
@@ -79,11 +73,43 @@ def _class(file: Path, root: Path) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
+def _check(files: list[Path], there: int, root: Path, split: str, size: int) -> None:
+    """Refuse what cannot be trained on before any file is decoded."""
+    if not there:
+        raise FileNotFoundError(f"{root} has no images; expected files ending in {', '.join(sorted(SUFFIXES))}")
+    if not files:
+        raise FileNotFoundError(
+            f"none of the {there} images of {root} falls into the split {split!r}; "
+            f"put them into folders train/ and test/ to choose yourself"
+        )
+    needed = len(files) * size * size * 3
+    if needed > MOST_BYTES:
+        raise ValueError(
+            f"{len(files):,} images of {size} x {size} take {needed / 2**30:.1f} GiB of memory, "
+            f"over the limit of {MOST_BYTES // 2**30}; use a smaller size or fewer images"
+        )
+
+
+def _decode_all(files: list[Path], path: Path, size: int) -> tuple[dict[Path, Tensor], list[str]]:
+    """The images that could be read, and a line for each that could not."""
+    with ThreadPoolExecutor() as pool:
+        decoded = dict(zip(files, pool.map(lambda file: _decode(file, size), files), strict=True))
+    images = {file: result for file, result in decoded.items() if isinstance(result, Tensor)}
+    corrupt = [f"{_name(file, path)}: {result}" for file, result in decoded.items() if isinstance(result, str)]
+    if len(corrupt) > MOST_CORRUPT * len(files):
+        raise ValueError(
+            f"{len(corrupt)} of {len(files)} images of {path} cannot be read (at most 1 % may fail); "
+            f"repair or remove: {'; '.join(corrupt[:5])}"
+        )
+    return images, corrupt
+
+
 def _decode(file: Path, size: int) -> Tensor | str:
-    """The image as (3, size, size) uint8, or why it could not be read."""
+    """The image as (3, size, size) uint8, upright, or why it could not be read."""
     try:
         with Image.open(file) as image:
-            fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BICUBIC)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
+    except Exception as error:  # decoders raise whatever a broken file leads them to, also SyntaxError
         return f"{type(error).__name__}: {error}".replace(f"{file.parent}/", "")
     return torch.from_numpy(np.asarray(fitted).copy()).permute(2, 0, 1).contiguous()

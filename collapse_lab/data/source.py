@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,27 +57,38 @@ class Images:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 (n, C, H, W) to float32: divide by 255, less `mean`, over `std`, a number a channel (or one for all)."""
+    """uint8 (n, C, H, W) to float32: divide by 255, less `mean`, over `std`, a number a channel (or one for all).
+
+    Raises ValueError where there are more or fewer numbers than channels.
+    """
+    if not {len(mean), len(std)} <= {1, images.shape[1]}:
+        raise ValueError(f"mean and std need 1 or {images.shape[1]} numbers, got {mean} and {std}")
     centre = torch.tensor(mean, device=images.device)[:, None, None]
     scale = torch.tensor(std, device=images.device)[:, None, None]
     return (images.float() / 255 - centre) / scale
 
 
+SOURCES: Registry[str] = Registry("data source", {"digits": "collapse_lab.data.digits:digits"})
+"""Name -> where its function (split, size) -> Images is; imported when asked for, an image decoder is slow to load."""
+
+
 def open_images(uri: str, split: str, size: int) -> Images:
     """Images of one split ("train" or "test"), square of `size` pixels.
 
-    `uri` is a name in SOURCES ("digits") or a folder. Raises LookupError for a name that is neither.
+    `uri` is a name in SOURCES ("digits") or a folder (./digits would be one). Raises LookupError for neither.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is 'train' or 'test', got {split!r}")
-    # Looked up when asked, so that opening digits does not import the image decoder.
-    from collapse_lab.data import digits, folder
-
-    sources = Registry("data source", {"digits": digits.digits})
-    if uri not in sources and (Path(uri).exists() or any(mark in uri for mark in "/\\.")):
-        return folder.folder(Path(uri), split, size)
+    if uri not in SOURCES and (Path(uri).exists() or any(mark in uri for mark in "/\\.")):
+        return _resolve("collapse_lab.data.folder:folder")(Path(uri).expanduser(), split, size)
     try:
-        source = sources[uri]
+        source = SOURCES[uri]
     except LookupError as error:
         raise LookupError(f"{error}; or give the path of a folder of images, such as ./{uri}") from None
-    return source(split, size)
+    return _resolve(source)(split, size)
+
+
+def _resolve(name: str) -> Callable[..., Images]:
+    module, _, function = name.partition(":")
+    source: Callable[..., Images] = getattr(importlib.import_module(module), function)
+    return source

@@ -6,16 +6,16 @@ needs neighbours, so the dense network and the visible-only sparse encoder are o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from collapse_lab import draws
 from collapse_lab.draws import Randomness
+from collapse_lab.models.block import Stage, Stem, initialise, layer_norm
 from collapse_lab.models.grid import AllPositions, Grid, VisibleCells
 from collapse_lab.models.response import RESPONSES
 from collapse_lab.registry import Registry
@@ -24,7 +24,7 @@ from collapse_lab.shapes import Features
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """The numbers of one named network; response and layer_scale None-or-published only where a paper fixed them."""
+    """The numbers of one named network; `published`: the (response, layer_scale) of its paper, where there is one."""
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
@@ -61,103 +61,18 @@ SIZES.add("convnext_digits", Size(depths=(1, 1, 3), dims=(16, 32, 64), stem=2))
 SIZES.add("convnext_cifar", Size(depths=(1, 1, 3, 1), dims=(24, 48, 96, 192), stem=1))
 
 
-class PatchConv(nn.Module):
-    """A convolution whose stride is its kernel size: each square of positions becomes one position."""
-
-    def __init__(self, in_channels: int, channels: int, side: int) -> None:
-        super().__init__()
-        self.side = side
-        self.weight = nn.Parameter(torch.empty(channels, in_channels, side, side))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Features, grid: Grid) -> Features:
-        return F.linear(grid.fold(x, self.side), self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
-
-
-class Depthwise(nn.Module):
-    """The 7 x 7 depthwise convolution; its output holds the grid's positions, so in masked mode visible ones only."""
-
-    def __init__(self, channels: int, kernel: int = 7) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, 1, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Features, grid: Grid) -> Features:
-        return grid.depthwise(x, self.weight, self.bias)
-
-
-def _norm(channels: int) -> nn.LayerNorm:
-    return nn.LayerNorm(channels, eps=1e-6)
-
-
-class Block(nn.Module):
-    """Depthwise 7 x 7, LayerNorm, expand x 4, GELU, response, project, LayerScale or none, residual."""
-
-    def __init__(self, channels: int, response: str, layer_scale: float | None) -> None:
-        super().__init__()
-        self.depthwise = Depthwise(channels)
-        self.norm = _norm(channels)
-        self.expand = nn.Linear(channels, 4 * channels)
-        self.act = nn.GELU()
-        self.response = RESPONSES[response](4 * channels)
-        self.project = nn.Linear(4 * channels, channels)
-        scale = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
-        self.register_parameter("layer_scale", scale)
-
-    def forward(self, x: Features, grid: Grid, kept: Tensor | None = None) -> Features:
-        """`kept` (N, 1, 1) is drop path's factor of the branch: 0, or 1 / (1 - rate)."""
-        branch = self.norm(self.depthwise(x, grid))
-        branch = self.response(self.act(self.expand(branch)), grid.visible)
-        branch = self.project(branch)
-        if self.layer_scale is not None:
-            branch = branch * self.layer_scale
-        if kept is not None:
-            branch = branch * kept
-        return x + branch
-
-
-class Stem(nn.Module):
-    """Pixels to the first features."""
-
-    def __init__(self, in_channels: int, channels: int, side: int) -> None:
-        super().__init__()
-        self.conv = PatchConv(in_channels, channels, side)
-        self.norm = _norm(channels)
-
-    def forward(self, pixels: Features, grid: Grid) -> Features:
-        normed: Features = self.norm(self.conv(pixels, grid))
-        return normed
-
-
-class Downsample(nn.Module):
-    """Norm, then each 2 x 2 square of positions becomes one."""
-
-    def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__()
-        self.norm = _norm(in_channels)
-        self.conv = PatchConv(in_channels, channels, side=2)
-
-    def forward(self, x: Features, grid: Grid) -> Features:
-        folded: Features = self.conv(self.norm(x), grid)
-        return folded
-
-
-class Stage(nn.Module):
-    """Blocks of one width, behind a downsampling where there is one."""
-
-    def __init__(self, in_channels: int | None, channels: int, depth: int, response: str, layer_scale: float | None) -> None:
-        super().__init__()
-        self.downsample = None if in_channels is None else Downsample(in_channels, channels)
-        self.blocks = nn.ModuleList(Block(channels, response, layer_scale) for _ in range(depth))
-
-
 class ConvNeXt(nn.Module):
-    """See `build_model`. `stride` is the side of a cell in pixels; `architecture` the settings that rebuild it."""
+    """See `build_model`. `stride` is the side of a cell in pixels; `ConvNeXt(**model.architecture)` has the same shape.
+
+    Weights are left uninitialised here: they are drawn by `build_model`, or loaded.
+    """
 
     def __init__(
         self,
-        size: Size,
         *,
+        depths: tuple[int, ...],
+        dims: tuple[int, ...],
+        stem: int,
         response: str,
         layer_scale: float | None,
         in_channels: int = 3,
@@ -167,24 +82,27 @@ class ConvNeXt(nn.Module):
         super().__init__()
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path is a probability below 1, got {drop_path}")
-        self.in_channels = in_channels
-        self.stride = size.stem * 2 ** (len(size.dims) - 1)
-        self.channels = size.dims[-1]
-        self.drop_path = drop_path
-        self.architecture = {
-            **asdict(size),
+        self.architecture: dict[str, Any] = {
+            "depths": depths,
+            "dims": dims,
+            "stem": stem,
             "response": response,
             "layer_scale": layer_scale,
             "in_channels": in_channels,
             "classes": classes,
+            "drop_path": drop_path,
         }
-        self.stem = Stem(in_channels, size.dims[0], size.stem)
-        widths = (None, *size.dims)
+        self.in_channels = in_channels
+        self.stride = stem * 2 ** (len(dims) - 1)
+        self.channels = dims[-1]
+        self.drop_path = drop_path
+        self.stem = Stem(in_channels, dims[0], stem)
+        widths = (None, *dims[:-1])
         self.stages = nn.ModuleList(
             Stage(before, width, depth, response, layer_scale)
-            for before, width, depth in zip(widths, size.dims, size.depths, strict=False)
+            for before, width, depth in zip(widths, dims, depths, strict=True)
         )
-        self.norm = None if classes is None else _norm(self.channels)
+        self.norm = None if classes is None else layer_norm(self.channels)
         self.head = None if classes is None else nn.Linear(self.channels, classes)
 
     def forward(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
@@ -197,7 +115,7 @@ class ConvNeXt(nn.Module):
 
     def forward_features(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
         """(N, C, H / stride, W / stride): the last map, before pooling and the final norm."""
-        self._check(images)
+        self.check(images)
         return self._encode(*AllPositions.of(images), generator)
 
     def forward_masked(
@@ -206,22 +124,22 @@ class ConvNeXt(nn.Module):
         """(N, C, h, w), zeros at removed cells, from the visible cells alone.
 
         `removed` (N, L) bool, True = removed, cells row by row on the h x w grid; images may differ in how many they
-        keep, none is allowed. `keep` promises that all keep exactly so many and spares a device synchronisation.
+        keep, none is allowed. `keep` promises that all keep exactly so many (unchecked), which spares a synchronisation
+        with the device and makes shapes static.
         """
-        self._check(images)
+        self.check(images)
         cells = images.shape[2] * images.shape[3] // self.stride**2
         if removed.shape != (len(images), cells) or removed.dtype != torch.bool:
             raise ValueError(
-                f"removed must be bool of shape ({len(images)}, {cells}), one entry a cell of {self.stride} x {self.stride} "
-                f"pixels, got {removed.dtype} of shape {tuple(removed.shape)}"
+                f"removed must be bool of shape ({len(images)}, {cells}), one entry a cell of {self.stride} x "
+                f"{self.stride} pixels, got {removed.dtype} of shape {tuple(removed.shape)}"
             )
         return self._encode(*VisibleCells.of(images, removed, self.stride, keep), generator)
 
     def _encode(self, x: Features, grid: Grid, generator: Randomness) -> Tensor:
         kept = self._drop_path(x, generator)
         x, grid = self.stem(x, grid), grid.coarser(self.stem.conv.side)
-        for stage in self.stages:
-            assert isinstance(stage, Stage)
+        for stage in cast("Iterable[Stage]", self.stages):
             if stage.downsample is not None:
                 x, grid = stage.downsample(x, grid), grid.coarser(stage.downsample.conv.side)
             for block in stage.blocks:
@@ -230,35 +148,28 @@ class ConvNeXt(nn.Module):
 
     def _drop_path(self, x: Features, generator: Randomness) -> Iterator[Tensor | None]:
         """One factor a block, of rates rising linearly from 0 to `drop_path` (Huang et al. 2016)."""
-        depth = sum(len(stage.blocks) for stage in self.stages if isinstance(stage, Stage))
+        depth = sum(self.architecture["depths"])
         if not (self.training and self.drop_path):
             yield from [None] * depth
             return
         drawn = draws.uniform(generator, "drop path", len(x), depth, x.device)
-        for block, rate in enumerate(torch.linspace(0, self.drop_path, depth).tolist()):
-            yield ((drawn[:, block] >= rate) / (1 - rate)).to(x.dtype)[:, None, None]
+        for block in range(depth):
+            rate = self.drop_path * block / max(1, depth - 1)
+            yield (drawn[:, block] >= rate).to(x.dtype)[:, None, None] / (1 - rate)
 
-    def _check(self, images: Tensor) -> None:
+    def check(self, images: Tensor) -> None:
+        """Raise ValueError for images this network cannot take, naming the nearest size it can."""
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ValueError(f"images must be (N, {self.in_channels}, H, W), got {tuple(images.shape)}")
         height, width = images.shape[2:]
-        if min(height, width) < self.stride:
-            raise ValueError(
-                f"images of {height} x {width} pixels are smaller than one cell of {self.stride} x {self.stride}; enlarge them"
-            )
-        if height % self.stride or width % self.stride:
-            fits = (round(height / self.stride) or 1) * self.stride, (round(width / self.stride) or 1) * self.stride
-            raise ValueError(
-                f"images of {height} x {width} pixels are not divided by cells of {self.stride} x {self.stride}; "
-                f"the nearest size that is: {fits[0]} x {fits[1]}"
-            )
-
-
-def initialise(module: nn.Module, seed: int, std: float = 0.02) -> None:
-    """Draw every weight of two or more axes from a normal cut at +-2, each from a generator of (seed, its name)."""
-    for name, parameter in module.named_parameters():
-        if parameter.ndim >= 2 and not parameter.is_meta:
-            nn.init.trunc_normal_(parameter, std=std, generator=draws.generator(seed, name))
+        if height and width and height % self.stride == 0 and width % self.stride == 0:
+            return
+        down, right = (max(1, (side + self.stride // 2) // self.stride) * self.stride for side in (height, width))
+        fault = "smaller than one cell" if min(height, width) < self.stride else "not divided by cells"
+        raise ValueError(
+            f"images of {height} x {width} pixels are {fault} of {self.stride} x {self.stride}; "
+            f"the nearest size that fits is {down} x {right}"
+        )
 
 
 def build_model(
@@ -281,14 +192,24 @@ def build_model(
     """
     size = SIZES[name]
     if size.published is None and "published" in (response, layer_scale):
-        raise ValueError(f"{name} is not a published model: say both response ({', '.join(RESPONSES)}) and layer_scale (a number, or None)")
+        raise ValueError(
+            f"{name} is not a published model: say both response ({', '.join(RESPONSES)}) "
+            f"and layer_scale (a number, or None)"
+        )
     if size.published is not None:
         response = size.published[0] if response == "published" else response
         layer_scale = size.published[1] if layer_scale == "published" else layer_scale
     if isinstance(layer_scale, str):
         raise ValueError(f"layer_scale is a number, None or 'published', got {layer_scale!r}")
     model = ConvNeXt(
-        size, response=response, layer_scale=layer_scale, in_channels=in_channels, classes=classes, drop_path=drop_path
+        depths=size.depths,
+        dims=size.dims,
+        stem=size.stem,
+        response=response,
+        layer_scale=layer_scale,
+        in_channels=in_channels,
+        classes=classes,
+        drop_path=drop_path,
     )
     initialise(model, seed)
     if model.head is not None:

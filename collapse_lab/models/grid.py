@@ -26,7 +26,7 @@ class Grid(Protocol):
         """(N, P) bool, False where a position only fills up the tensor; None when all are data."""
 
     def fold(self, x: Features, side: int) -> Features:
-        """Join each side x side square of positions: (N, P, C) -> (N, P / side^2, side^2 C), order row, column, channel."""
+        """Join each side x side square: (N, P, C) -> (N, P / side^2, side^2 C), order row, column, channel."""
 
     def coarser(self, side: int) -> Grid:
         """The grid after `fold(side)`."""
@@ -53,20 +53,20 @@ def _convolve(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         taps = _taps(height, width, weight.shape[-1], weight.dtype)
         matrices = (weight.flatten(1) @ taps).unflatten(1, (height * width, height * width))  # (C, from, to)
         channels = maps.flatten(2).transpose(0, 1)  # (C, N, P)
-        convolved = torch.baddbmm(bias[:, None, None], channels, matrices).transpose(0, 1)
-        return convolved.unflatten(2, (height, width))
+        convolved: Tensor = torch.baddbmm(bias[:, None, None], channels, matrices)
+        return convolved.transpose(0, 1).reshape(maps.shape)
     return F.conv2d(maps, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
 
 def _taps(height: int, width: int, kernel: int, dtype: torch.dtype) -> Tensor:
     """(k^2, P^2), 1 where this tap of the kernel carries position p (row) to position q (column) of a small map."""
-    place = torch.arange(height * width)
+    place = torch.arange(height * width, device="cpu")
     rows, columns = place // width, place % width
     down = rows[:, None] - rows[None, :] + kernel // 2  # (from, to)
     right = columns[:, None] - columns[None, :] + kernel // 2
     inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
     tap = torch.where(inside, down * kernel + right, -1)
-    return (tap.flatten() == torch.arange(kernel**2)[:, None]).to(dtype)
+    return (tap.flatten() == torch.arange(kernel**2, device="cpu")[:, None]).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,15 @@ class AllPositions:
         return AllPositions(self.height // side, self.width // side)
 
     def to_map(self, x: Features) -> Tensor:
-        return x.transpose(1, 2).unflatten(2, (self.height, self.width))
+        return x.transpose(1, 2).reshape(len(x), x.shape[2], self.height, self.width)
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         return _convolve(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
+
+
+def _images(cells: Tensor) -> Tensor:
+    """(N, 1), the number of each row's image, to index beside `cells`."""
+    return torch.arange(len(cells), device=cells.device)[:, None]
 
 
 @dataclass(frozen=True)
@@ -111,25 +116,25 @@ class VisibleCells:
 
     @staticmethod
     def of(images: Tensor, removed: Tensor, stride: int, keep: int | None = None) -> tuple[Features, VisibleCells]:
-        """The pixels of the visible cells of (N, C, H, W) images; `removed` (N, L) bool, cells of stride x stride pixels.
+        """The pixels of the visible cells of (N, C, H, W) images; `removed` (N, L) bool, cells of stride^2 pixels.
 
         `keep` promises that every image has exactly so many visible cells: nothing is then read from the device,
         and shapes are static.
         """
         rows, columns = images.shape[2] // stride, images.shape[3] // stride
-        counts = None if keep is not None else (~removed).sum(1)
-        most = keep if counts is None else max(1, int(counts.max()))
+        counts = (~removed).sum(dim=1, keepdim=True)  # (N, 1)
+        most = max(1, int(counts.max())) if keep is None else keep
+        filled = keep is None and int(counts.min()) < most
         cells = removed.to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # (N, K), visible ones first, in order
-        filled = counts is not None and bool((counts < most).any())
         pixels = images.unfold(2, stride, stride).unfold(3, stride, stride)  # (N, C, rows, columns, stride, stride)
         pixels = pixels.permute(0, 2, 3, 4, 5, 1).flatten(1, 2)  # (N, L, stride, stride, C)
-        batch = torch.arange(len(cells), device=cells.device)[:, None]
-        chosen = pixels[batch, cells].flatten(1, 3)  # (N, K stride^2, C)
+        chosen: Tensor = pixels[_images(cells), cells]  # (N, K, stride, stride, C)
         if filled:
-            assert counts is not None
-            absent = torch.arange(most, device=cells.device) >= counts[:, None]
+            # Filled up with zeros, not with the removed pixels: not even a NaN among them may be read.
+            absent = torch.arange(most, device=cells.device) >= counts
             cells = cells.masked_fill(absent, rows * columns)
-        return chosen, VisibleCells(cells, rows, columns, stride, filled)
+            chosen = chosen.masked_fill(absent[:, :, None, None, None], 0)
+        return chosen.flatten(1, 3), VisibleCells(cells, rows, columns, stride, filled)
 
     @property
     def visible(self) -> Tensor | None:
@@ -145,21 +150,21 @@ class VisibleCells:
 
     def to_map(self, x: Features) -> Tensor:
         count = self.rows * self.columns
-        batch = torch.arange(len(x), device=x.device)[:, None]
         inside = x.unflatten(1, (-1, self.side, self.side))  # (N, K, side, side, C)
         # One place more than there are cells: what only fills up lands there and is cut off.
         board = x.new_zeros(len(x), count + self.filled, self.side, self.side, x.shape[-1])
-        board = board.index_put((batch, self.cells), inside)[:, :count]
-        board = board.unflatten(1, (self.rows, self.columns)).permute(0, 5, 1, 3, 2, 4)
-        return board.reshape(len(x), x.shape[-1], self.rows * self.side, self.columns * self.side)
+        board = board.index_put((_images(self.cells), self.cells), inside)[:, :count]
+        spread: Tensor = board.unflatten(1, (self.rows, self.columns)).permute(0, 5, 1, 3, 2, 4)
+        height, width = self.rows * self.side, self.columns * self.side
+        return spread.reshape(len(x), x.shape[-1], height, width)
 
     def from_map(self, maps: Tensor) -> Features:
         """The visible positions of (N, C, height, width) maps."""
         board = maps.unflatten(3, (self.columns, self.side)).unflatten(2, (self.rows, self.side))
         board = board.permute(0, 2, 4, 3, 5, 1).flatten(1, 2)  # (N, L, side, side, C)
-        batch = torch.arange(len(maps), device=maps.device)[:, None]
         cells = self.cells.clamp(max=self.rows * self.columns - 1) if self.filled else self.cells
-        return board[batch, cells].flatten(1, 3)
+        chosen: Tensor = board[_images(cells), cells]
+        return chosen.flatten(1, 3)
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         return self.from_map(_convolve(self.to_map(x), weight, bias))

@@ -43,8 +43,13 @@ class GRN(nn.Module):
     def forward(self, x: Features, visible: Tensor | None = None) -> Features:
         if visible is not None:
             x = x * visible[:, :, None]  # what only fills up the tensor is never read again
-        responded: Features = _Normalise.apply(x, self.gamma, self.beta, self.eps)
-        return responded
+        return _normalise(x, self.gamma, self.beta, self.eps)
+
+
+def _energy(x: Features, eps: float) -> tuple[Tensor, Tensor]:
+    """G (N, 1, C), and the divisor that makes it N (N, 1, 1)."""
+    energy = x.square().sum(dim=1, keepdim=True).sqrt()
+    return energy, energy.mean(dim=2, keepdim=True) + eps
 
 
 class _Normalise(torch.autograd.Function):
@@ -52,14 +57,16 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Features, gamma: Tensor, beta: Tensor, eps: float) -> Features:
-        energy = x.square().sum(dim=1, keepdim=True).sqrt()  # (N, 1, C)
-        divisor = energy.mean(dim=2, keepdim=True) + eps
+        energy, divisor = _energy(x, eps)
         ctx.save_for_backward(x, gamma, energy, divisor)
+        ctx.eps = eps
         return torch.addcmul(beta, x, 1 + gamma * energy / divisor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gamma, energy, divisor = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative must see that the energy depends on x
+            energy, divisor = _energy(x, ctx.eps)
         share = energy / divisor
         by_scale = (gradient * x).sum(dim=1, keepdim=True)  # (N, 1, C)
         by_share = by_scale * gamma
@@ -68,5 +75,7 @@ class _Normalise(torch.autograd.Function):
         by_x = torch.addcmul(gradient * (1 + gamma * share), x, pull)
         return by_x, (by_scale * share).sum(dim=(0, 1)), gradient.sum(dim=(0, 1)), None
 
+
+_normalise: Callable[[Features, Tensor, Tensor, float], Features] = _Normalise.apply
 
 RESPONSES: Registry[Callable[[int], nn.Module]] = Registry("response", {"none": NoResponse, "grn": GRN})

@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from collapse_lab import draws
 from collapse_lab.draws import Randomness
-from collapse_lab.models.convnext import Block, ConvNeXt, Depthwise, PatchConv, Stem, initialise
+from collapse_lab.models.block import Block, Depthwise, Downsample, Stem, fill, initialise
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.grid import AllPositions
 from collapse_lab.objectives.masking import kept_cells, random_removed
-from collapse_lab.objectives.outcome import Outcome
+from collapse_lab.objectives.outcome import Objective, Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,19 @@ def normalised(target: Tensor) -> Tensor:
     return (target - mean) / (variance + 1e-6).sqrt()
 
 
-class FCMAE(nn.Module):
+class FCMAE(Objective):
     """A visible-only encoder, and a decoder of 1 x 1, mask token, `decoder_depth` dense V2 blocks, 1 x 1.
 
     The loss is the squared error averaged over the pixels of removed cells, all of the batch together; `norm_pix`
     predicts each cell normalised by its own statistics. The decoder keeps its GRN blocks whatever the encoder has,
-    so arms differ in the encoder alone. `init="ours"` draws every weight with std .02; `init="official"` repeats the
-    official double initialisation: std 1 for the encoder's stem, depthwise and linear weights and the decoder's
-    convolutions, .02 for the downsampling, PyTorch's default for the decoder's linear layers.
+    so arms differ in the encoder alone.
+
+    `init="ours"` leaves the encoder as it comes and draws the decoder's weights with std .02. `init="official"` repeats
+    the official double initialisation: the encoder's stem, depthwise and linear weights and the decoder's convolutions
+    (embed, depthwise, predict) are drawn again with std 1, the downsampling with .02, the decoder's own linear layers
+    keep PyTorch's default, weights and biases; every other bias is 0. All are functions of (`seed`, name): with an
+    encoder built from the same seed the two differ in scale alone where std differs (the cut at +-2 apart), and share
+    the downsampling, the mask token, norms, GRN and LayerScale exactly.
     """
 
     def __init__(
@@ -71,8 +76,8 @@ class FCMAE(nn.Module):
         self.decoder = nn.ModuleList(Block(decoder_dim, "grn", None) for _ in range(decoder_depth))
         self.predict = nn.Linear(decoder_dim, encoder.stride**2 * encoder.in_channels)
         for name in ("embed", "decoder", "predict"):
-            initialise(getattr(self, name), draws.key(seed, "fcmae", name))
-        nn.init.normal_(self.mask_token, std=0.02, generator=draws.generator(seed, "mask_token"))
+            initialise(getattr(self, name), seed, prefix=f"{name}.")
+        fill(self.mask_token, seed, "mask_token", lambda value, source: value.normal_(std=0.02, generator=source))
         if init == "official":
             self._initialise_officially(seed)
 
@@ -86,8 +91,10 @@ class FCMAE(nn.Module):
     ) -> Reconstruction:
         """Remove cells (`removed`, or drawn from `generator`), encode the others, predict and score the removed ones.
 
-        A given `removed` may keep a different number of cells in each image, but must remove at least one in all.
+        A given `removed` may keep a different number of cells in each image, but must remove at least one in all
+        (the loss is an average over removed cells: of none it is NaN).
         """
+        self.encoder.check(images)
         rows, columns = images.shape[2] // self.encoder.stride, images.shape[3] // self.encoder.stride
         keep = None
         if removed is None:
@@ -111,21 +118,20 @@ class FCMAE(nn.Module):
         return prediction
 
     def _initialise_officially(self, seed: int) -> None:
-        wide: list[tuple[str, nn.Module]] = [("embed", self.embed), ("predict", self.predict)]
+        for name, module in self.encoder.named_modules():
+            if isinstance(module, Stem | Depthwise | nn.Linear) and name != "head":
+                initialise(module, seed, prefix=f"{name}.", std=1.0)
+            elif isinstance(module, Downsample):
+                initialise(module, seed, prefix=f"{name}.", std=0.02)
         for name, module in self.named_modules():
-            inside = name.startswith("encoder.")
-            if isinstance(module, Depthwise) or (inside and isinstance(module, Stem | nn.Linear)):
-                wide.append((name, module))
-            elif isinstance(module, PatchConv):
-                continue  # the downsampling keeps .02; the stem's convolution is reached through the stem
-            elif isinstance(module, nn.Linear) and not inside and (name, module) not in wide:
-                _default_linear(module, draws.generator(seed, f"official {name}"))
-        for name, module in wide:
-            initialise(module, draws.key(seed, "official", name), std=1.0)
+            if name in ("embed", "predict") or (name.startswith("decoder.") and isinstance(module, Depthwise)):
+                initialise(module, seed, prefix=f"{name}.", std=1.0)
+            elif name.startswith("decoder.") and isinstance(module, nn.Linear):
+                _default_linear(module, seed, f"{name}.")
 
 
-def _default_linear(module: nn.Linear, generator: torch.Generator) -> None:
-    """PyTorch's own initial values of a linear layer, uniform within 1 / sqrt(inputs)."""
+def _default_linear(module: nn.Linear, seed: int, prefix: str) -> None:
+    """PyTorch's own initial values of a linear layer: weights and biases uniform within 1 / sqrt(inputs)."""
     bound = module.in_features**-0.5
-    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-    nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    for name, parameter in module.named_parameters():
+        fill(parameter, seed, prefix + name, lambda value, source: value.uniform_(-bound, bound, generator=source))

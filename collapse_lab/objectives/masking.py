@@ -16,7 +16,10 @@ def kept_cells(cells: int, mask_ratio: float) -> int:
     """
     kept = int(cells * (1 - mask_ratio) + 1e-6)
     if not 0 < kept < cells:
-        raise ValueError(f"mask_ratio {mask_ratio} keeps {kept} of {cells} cells; at least one must stay and one be removed")
+        raise ValueError(
+            f"mask_ratio {mask_ratio} keeps {kept} of {cells} cells, but at least one must stay and one be removed; "
+            f"change mask_ratio or use larger images"
+        )
     return kept
 
 

@@ -1,10 +1,12 @@
-"""What an objective returns."""
+"""What an objective is, and what it returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from collapse_lab.models.convnext import ConvNeXt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,3 +15,9 @@ class Outcome:
 
     loss: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(nn.Module):
+    """A module around an encoder: `objective(images, labels=None, *, generator=None) -> Outcome`."""
+
+    encoder: ConvNeXt

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
-
 from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.objectives.outcome import Objective
 from collapse_lab.registry import Registry
 
-OBJECTIVES: Registry[Callable[..., nn.Module]] = Registry("objective", {"fcmae": FCMAE})
-"""An objective is a module `objective(images, labels=None, *, generator=None) -> Outcome` around an encoder."""
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry("objective", {"fcmae": FCMAE})
+"""Built as `OBJECTIVES[name](encoder, **options, seed=seed)`."""

@@ -9,14 +9,22 @@ from typing import Any
 
 import torch
 
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.runs import Run, checksum, write_atomically, write_text
 
 
 def save_checkpoint(run: Run, step: int, payload: dict[str, Any]) -> Path:
     """Write `payload` as the checkpoint of `step`; a reader finds the old file or the new one, never half of it."""
     path = run.checkpoint(step)
-    write_atomically(path, lambda part: torch.save(payload, part))
-    write_text(_sum(path), checksum(path) + "\n")
+
+    def write(part: Path) -> None:
+        try:
+            torch.save(payload, part)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(str(error).splitlines()[0]) from error
+        write_text(_sum(path), checksum(part) + "\n")  # before the rename: no moment has a file without its sum
+
+    write_atomically(path, write)
     return path
 
 
@@ -25,8 +33,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     recorded = _sum(path)
-    if not recorded.is_file() or recorded.read_text().strip() != checksum(path):
-        raise ValueError(f"the checkpoint {path} is torn: its checksum is not the recorded one; delete it and use another step")
+    if not recorded.is_file():
+        raise ValueError(
+            f"the checkpoint {path} has no checksum {recorded.name} beside it; copy both files, or train again"
+        )
+    if recorded.read_text(encoding="utf-8").strip() != checksum(path):
+        raise ValueError(f"the checkpoint {path} is torn: its checksum is not the recorded one; use another step")
     try:
         payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -44,13 +56,64 @@ def newest_checkpoint(run: Run) -> dict[str, Any] | None:
     return None
 
 
-def prune_checkpoints(run: Run, keep: int, at: tuple[int, ...]) -> None:
-    """Delete all but the newest `keep` and those of the steps `at`."""
+def prune_checkpoints(run: Run, step: int, keep: int, at: tuple[int, ...]) -> None:
+    """Of the checkpoints up to `step`, delete all but the newest `keep` and those of the steps `at`.
+
+    Later ones can only be torn ones that a resumed run passed over: they must not push out a whole one.
+    """
     found = run.checkpoints()
-    passing = [step for step in found if step not in at]
-    for step in passing[: max(0, len(passing) - keep)]:
-        found[step].unlink()
-        _sum(found[step]).unlink(missing_ok=True)
+    passing = [number for number in found if number <= step and number not in at]
+    for number in passing[: max(0, len(passing) - keep)]:
+        found[number].unlink()
+        _sum(found[number]).unlink(missing_ok=True)
+
+
+def sweep_parts(run: Run) -> None:
+    """Delete what a killed writer left half-written; only the holder of the run's lock may."""
+    for part in (run.path / "checkpoints").glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def load_model(uri: str | Path) -> ConvNeXt:
+    """The trained encoder of a run folder (its newest whole checkpoint) or of one checkpoint file, in eval mode.
+
+    Raises FileNotFoundError for neither, or a run without a whole checkpoint; ValueError for a torn or foreign file.
+    """
+    path = Path(uri)
+    if path.is_file():
+        return _encoder(load_checkpoint(path), path)
+    run = Run(path)
+    if not run.exists():
+        raise FileNotFoundError(
+            f"{path} is neither a run folder (it has no run.json) nor a checkpoint file; "
+            f"expected runs/NAME or runs/NAME/checkpoints/step-00000100.pt"
+        )
+    payload = newest_checkpoint(run)
+    if payload is None:
+        raise FileNotFoundError(f"the run {path} has no whole checkpoint yet; train it first ('collapse-lab train')")
+    return _encoder(payload, path)
+
+
+def load_step(run: Run, step: int) -> ConvNeXt:
+    """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are."""
+    found = run.checkpoints()
+    if step not in found:
+        steps = ", ".join(map(str, found)) or "none"
+        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
+    return _encoder(load_checkpoint(found[step]), found[step])
+
+
+def _encoder(payload: dict[str, Any], path: Path) -> ConvNeXt:
+    """Rebuilt from the recorded architecture; every tensor of it must be there, and no other."""
+    if not {"architecture", "model"} <= set(payload):
+        raise ValueError(
+            f"{path} is not a checkpoint of a run: it has {sorted(payload)}, expected architecture and model"
+        )
+    with torch.device("meta"):
+        model = ConvNeXt(**payload["architecture"])
+    inside = {name: value for name, value in payload["model"].items() if name.startswith("encoder.")}
+    model.load_state_dict({name.removeprefix("encoder."): value for name, value in inside.items()}, assign=True)
+    return model.eval()
 
 
 def _sum(path: Path) -> Path:

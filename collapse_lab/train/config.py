@@ -5,15 +5,17 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from collapse_lab.registry import nearest
 
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(_Section):
@@ -22,17 +24,17 @@ class ModelConfig(_Section):
     name: str = "convnext_digits"
     response: str = "published"
     layer_scale: float | Literal["published", "none"] = "published"
-    in_channels: int = Field(3, ge=1)
-    drop_path: float = Field(0.0, ge=0, lt=1)
+    in_channels: int = Field(default=3, ge=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
 
 
 class ObjectiveConfig(_Section):
-    """What it learns. The decoder's default width is the paper's 512."""
+    """What it learns, a name in OBJECTIVES and its options. The decoder's default width is the paper's 512."""
 
-    name: Literal["fcmae"] = "fcmae"
-    mask_ratio: float = Field(0.6, gt=0, lt=1)
-    decoder_dim: int = Field(512, ge=1)
-    decoder_depth: int = Field(1, ge=0)
+    name: str = "fcmae"
+    mask_ratio: float = Field(default=0.6, gt=0, lt=1)
+    decoder_dim: int = Field(default=512, ge=1)
+    decoder_depth: int = Field(default=1, ge=0)
     norm_pix: bool = True
     init: Literal["ours", "official"] = "ours"
 
@@ -41,26 +43,26 @@ class DataConfig(_Section):
     """What it sees: a source, the side of the square images, the batch, and the normalisation of pixels in [0, 1]."""
 
     uri: str = "digits"
-    size: int = Field(32, ge=1)
-    batch: int = Field(128, ge=1)
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    size: int = Field(default=32, ge=1)
+    batch: int = Field(default=128, ge=1)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
 
 class OptimConfig(_Section):
     """AdamW with a linear warm-up and a half cosine to zero. `lr` is the peak itself, not a base rate."""
 
-    lr: float = Field(1.5e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(0.05, ge=0)
-    warmup: int = Field(0, ge=0, description="steps")
+    lr: float = Field(default=1.5e-4, gt=0)
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: int = Field(default=0, ge=0, description="steps")
 
 
 class SaveConfig(_Section):
-    """Checkpoints every so many steps, the newest `keep` of them, and those of the steps in `at` for good."""
+    """Checkpoints at the start, every so many steps and at the end: the newest `keep`, and all of the steps `at`."""
 
-    every: int = Field(100, ge=1)
-    keep: int = Field(2, ge=1)
+    every: int = Field(default=100, ge=1)
+    keep: int = Field(default=2, ge=1)
     at: tuple[int, ...] = ()
 
 
@@ -68,10 +70,10 @@ class Config(_Section):
     """Everything that decides a run. `out` is where it lies and is no part of what it is."""
 
     out: str = "runs/run"
-    seed: int = Field(0, ge=0)
-    steps: int = Field(300, ge=1)
-    log_every: int = Field(10, ge=1)
-    threads: int = Field(0, ge=0, description="0 leaves PyTorch's own choice")
+    seed: int = Field(default=0, ge=0)
+    steps: int = Field(default=300, ge=1)
+    log_every: int = Field(default=10, ge=1)
+    threads: int = Field(default=0, ge=0, description="0 leaves PyTorch's own choice")
     device: str = "auto"
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -80,8 +82,14 @@ class Config(_Section):
     save: SaveConfig = SaveConfig()
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: all but the folder, the device, the thread count and how often is logged."""
-        return self.model_dump(mode="json", exclude={"out", "device", "threads", "log_every", "save"})
+        """What decides the weights: two runs with equal identity and equal images are the same run.
+
+        Not in it: where the run lies, what is logged and which checkpoints are kept (a study may ask for more of them
+        later), device and threads (they void the bit-equality, not the run), and the name of the data: the images
+        themselves are compared, by fingerprint, so a folder may move.
+        """
+        outside: dict[str, Any] = dict.fromkeys(("out", "device", "threads", "log_every", "save"), True)
+        return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}})
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
@@ -91,6 +99,10 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     """
     values: dict[str, Any] = {}
     if path is not None:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no configuration file {path}; give a TOML file, such as a run's config.toml"
+            )
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except tomllib.TOMLDecodeError as error:
@@ -120,10 +132,11 @@ def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def to_toml(values: dict[str, Any]) -> str:
+def to_toml(values: dict[str, Any], path: str = "") -> str:
     """Nested values of numbers, texts, flags and lists as TOML; None cannot be said in TOML and is left out."""
-    plain = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict) and value is not None]
-    tables = [f"\n[{name}]\n{to_toml(value)}".rstrip() for name, value in values.items() if isinstance(value, dict)]
+    inside = {name: value for name, value in values.items() if isinstance(value, dict)}
+    plain = [f"{name} = {_toml(value)}" for name, value in values.items() if name not in inside and value is not None]
+    tables = [f"\n[{path}{name}]\n{to_toml(value, f'{path}{name}.')}".rstrip() for name, value in inside.items()]
     return "\n".join(plain + tables) + "\n"
 
 
@@ -132,7 +145,7 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in escaped) + '"'
+        return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in escaped) + '"'
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return repr(value)

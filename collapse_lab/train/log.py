@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from collapse_lab.runs import write_text
+
 
 def append(path: Path, record: dict[str, Any]) -> None:
+    """Add one line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
@@ -26,4 +29,4 @@ def read(path: Path) -> list[dict[str, Any]]:
 def cut(path: Path, step: int) -> None:
     """Drop what was logged after `step`, so that a resumed run says everything once."""
     kept = [record for record in read(path) if record["step"] <= step]
-    path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +15,20 @@ from torch import Tensor, nn
 from collapse_lab import draws
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.models.convnext import build_model
-from collapse_lab.objectives.outcome import Outcome
+from collapse_lab.objectives.outcome import Objective, Outcome
 from collapse_lab.objectives.table import OBJECTIVES
-from collapse_lab.runs import Run, environment, now, write_text
-from collapse_lab.train import log
-from collapse_lab.train.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint
-from collapse_lab.train.config import Config, ModelConfig, ObjectiveConfig, to_toml
+from collapse_lab.runs import Run, environment, now
+from collapse_lab.train import log, signals
+from collapse_lab.train.admit import admit
+from collapse_lab.train.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint, sweep_parts
+from collapse_lab.train.config import Config, ModelConfig, ObjectiveConfig
 from collapse_lab.train.optim import adamw, learning_rate
 from collapse_lab.train.order import step_indices
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What a caller sees after each step. `model` is the encoder; `loss` is a tensor, reading it waits for the device."""
+    """What a caller sees after each step: `model` is the encoder; `loss` a tensor, reading it waits for the device."""
 
     step: int
     model: nn.Module
@@ -38,7 +39,7 @@ class State:
 OnStep = Callable[[State], object]
 
 
-def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> nn.Module:
+def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> Objective:
     """The encoder inside its objective, with the initial values of `seed`."""
     settings = model.model_dump()
     settings["layer_scale"] = None if model.layer_scale == "none" else model.layer_scale
@@ -51,52 +52,54 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
     """Train, or go on with, the run in `config.out`; returns its folder.
 
     `on_step` is called after every step; when it returns True the run is saved and stopped. A finished run returns at
-    once. Raises ValueError for a folder that holds another configuration, RuntimeError when another process has it,
-    FloatingPointError for a non-finite loss.
+    once. SIGINT and SIGTERM finish the step, save, and then raise KeyboardInterrupt or SystemExit(143). Whatever
+    stops a run, the same call goes on from its newest checkpoint. Raises ValueError for settings that do not fit or
+    a folder of another configuration, LookupError for unknown names, RuntimeError when another process has the
+    folder, OSError when it cannot be written, FloatingPointError for a non-finite loss.
     """
     run = Run(Path(config.out))
-    images = open_images(config.data.uri, "train", config.data.size)
     objective = build(config.model, config.objective, config.seed)
+    _rehearse(objective, config)
+    images = open_images(config.data.uri, "train", config.data.size)
     with run.locked():
-        if _admit(run, config, images):
+        if admit(run, config, images):
             return run.path
-        threads = torch.get_num_threads()
-        torch.set_num_threads(config.threads or threads)
-        try:
-            _descend(run, config, images, objective, on_step)
-        finally:
-            torch.set_num_threads(threads)
+        with signals.noted() as received, _threads(config.threads), _recorded(run):
+            _descend(run, config, images, objective, on_step, received)
+    signals.obey(received)
     return run.path
 
 
-def _descend(run: Run, config: Config, images: Images, objective: nn.Module, on_step: OnStep | None) -> None:
+def _descend(
+    run: Run, config: Config, images: Images, objective: Objective, on_step: OnStep | None, received: list[int]
+) -> None:
     device = _device(config.device)
     objective.to(device).train()
     optimizer = adamw(objective, config.optim.lr, config.optim.betas, config.optim.weight_decay)
-    first = _restore(run, objective, optimizer)
-    run.update(status="running", device=str(device), threads=torch.get_num_threads(), step=first, **environment())
+    first = saved = _restore(run, objective, optimizer)
+    _begin(run, first, device)
     if first == 0:
         _save(run, config, 0, objective, optimizer)
 
-    began, unread, saved = time.perf_counter(), -1 * torch.ones((), dtype=torch.long, device=device), first
+    began = time.perf_counter()
+    bad = torch.full((), -1, device=device)  # the first step whose loss was not finite
     for step in range(first, config.steps):
         # The batch, and the random numbers of its samples, are functions of (seed, step).
         lr = learning_rate(step, config.steps, config.optim.warmup, config.optim.lr)
         batch = images.batch(step_indices(config.seed, step, config.data.batch, len(images)))
         pixels = normalise(batch.image.to(device, non_blocking=True), config.data.mean, config.data.std)
         index = torch.arange(config.data.batch, device=device)
-        outcome: Outcome = objective(
-            pixels, batch.label.to(device), generator=draws.Draws(seed=config.seed, step=step, index=index)
-        )
+        drawn = draws.Draws(seed=config.seed, step=step, index=index)
+        outcome: Outcome = objective(pixels, batch.label.to(device), generator=drawn)
 
-        # A non-finite loss is remembered on the device and read where the step is read anyway.
-        unread = torch.where((unread < 0) & ~outcome.loss.isfinite(), step, unread)
+        # A non-finite loss is remembered on the device and read where the device is waited for anyway.
         done = step + 1
         stop = done == config.steps
         due = stop or done % config.log_every == 0
         save = stop or done % config.save.every == 0 or done in config.save.at
-        if due or save or device.type == "cpu":
-            _stop_if_non_finite(int(unread), lr, saved, run)
+        bad = torch.where((bad < 0) & ~outcome.loss.isfinite(), step, bad)
+        if (due or save or device.type == "cpu") and (at := int(bad)) >= 0:
+            raise _diverged(f"the loss of step {at} is", at, saved, run, config)
 
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -105,13 +108,16 @@ def _descend(run: Run, config: Config, images: Images, objective: nn.Module, on_
         optimizer.step()
 
         if due:
-            values = {name: value.item() for name, value in outcome.metrics.items()}
-            seconds = time.perf_counter() - began
-            speed = config.data.batch * (done - first) / seconds
-            log.append(run.log, {"step": done, "loss": outcome.loss.item(), **values, "lr": lr, "images_per_second": round(speed, 1)})
+            speed = config.data.batch * (done - first) / (time.perf_counter() - began)
+            values = {name: value.item() for name, value in {"loss": outcome.loss, **outcome.metrics}.items()}
+            log.append(run.log, {"step": done, **values, "lr": lr, "images_per_second": round(speed, 1)})
         if on_step is not None:
-            stop = on_step(State(step=done, model=objective.encoder, loss=outcome.loss.detach(), run=run)) is True or stop
+            state = State(step=done, model=objective.encoder, loss=outcome.loss.detach(), run=run)
+            stop = on_step(state) is True or stop
+        stop = stop or bool(received)
         if save or stop:
+            if not _finite(objective):
+                raise _diverged(f"the weights after step {step} are", step, saved, run, config)
             _save(run, config, done, objective, optimizer)
             saved = done
         if stop:
@@ -120,37 +126,40 @@ def _descend(run: Run, config: Config, images: Images, objective: nn.Module, on_
             return
 
 
-def _admit(run: Run, config: Config, images: Images) -> bool:
-    """Open the folder for this run, or refuse it; True when the run in it is already finished."""
-    record = run.read() if run.exists() else None
-    if record is None:
-        write_text(run.config, to_toml(config.model_dump(mode="json", exclude={"out"})))
-        data = {"name": images.name, "images": len(images), "fingerprint": images.fingerprint(), "skipped": list(images.skipped)}
-        run.update(status="created", config=config.identity(), seed=config.seed, steps=config.steps, data=data, created=now())
-        return False
-    differences = list(_differences(record["config"], config.identity()))
-    if record["data"]["fingerprint"] != images.fingerprint():
-        differences.append(f"data: fingerprint {record['data']['fingerprint']} there, {images.fingerprint()} now")
-    if differences:
-        raise ValueError(f"{run.path} holds a run of another configuration ({'; '.join(differences)}); use another --out or delete it")
-    if config.threads and record.get("threads", config.threads) != config.threads:
-        warnings.warn(f"{run.path} began with {record['threads']} threads; with {config.threads} it will not be bit-equal", stacklevel=3)
-    return bool(record["status"] == "finished")
+def _rehearse(objective: Objective, config: Config) -> None:
+    """One forward on a black image, before anything is read or written: what does not fit is refused here."""
+    black = torch.zeros(1, 3, config.data.size, config.data.size, dtype=torch.uint8)
+    drawn = draws.Draws(seed=config.seed, step=0, index=torch.zeros(1, dtype=torch.long))
+    with torch.no_grad():
+        objective.eval()(normalise(black, config.data.mean, config.data.std), generator=drawn)
+    _device(config.device)
 
 
-def _differences(there: dict[str, Any], here: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for name in sorted(set(there) | set(here)):
-        old, new = there.get(name), here.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{path}{name}.")
-        elif old != new:
-            found.append(f"{path}{name} = {old!r} there, {new!r} here")
-    return found
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def _restore(run: Run, objective: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Whatever ends the run early is written into run.json before it goes on its way."""
+    try:
+        yield
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        with suppress(OSError):  # the disk may be the very reason
+            run.update(status=status, error=f"{type(error).__name__}: {error}", stopped=now())
+        raise
+
+
+def _restore(run: Run, objective: Objective, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest whole checkpoint, if there is one; the step it stands at."""
+    sweep_parts(run)
     payload = newest_checkpoint(run)
     if payload is None:
         return 0
@@ -160,28 +169,46 @@ def _restore(run: Run, objective: nn.Module, optimizer: torch.optim.Optimizer) -
     return int(payload["step"])
 
 
-def _save(run: Run, config: Config, step: int, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    encoder = objective.encoder
+def _begin(run: Run, first: int, device: torch.device) -> None:
+    """Say where the run goes on, and what makes it differ from one that was never stopped."""
+    record, threads = run.read(), torch.get_num_threads()
+    recorded = record.get("threads", threads)
+    if recorded != threads:
+        note = f"{run.path} began with {recorded} threads; with {threads} it will not be bit-equal to an unbroken run"
+        warnings.warn(note, stacklevel=5)
+    if record["status"] == "failed":
+        warnings.warn(f"{run.path} had failed ({record.get('error')}); it goes on from step {first}", stacklevel=5)
+    facts = environment()
+    run.update(status="running", error=None, device=str(device), threads=recorded, step=first, **facts)
+
+
+def _save(run: Run, config: Config, step: int, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
     payload = {
         "step": step,
-        "architecture": encoder.architecture,
+        "architecture": objective.encoder.architecture,
         "model": objective.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
     save_checkpoint(run, step, payload)
-    prune_checkpoints(run, config.save.keep, config.save.at)
+    prune_checkpoints(run, step, config.save.keep, config.save.at)
 
 
-def _stop_if_non_finite(step: int, lr: float, saved: int, run: Run) -> None:
-    if step >= 0:
-        run.update(status="failed", error=f"non-finite loss at step {step}")
-        raise FloatingPointError(
-            f"the loss of step {step} is not finite (learning rate {lr:.3g}); the last good checkpoint is {run.checkpoint(saved)}; "
-            f"lower optim.lr or lengthen optim.warmup"
-        )
+def _finite(module: nn.Module) -> bool:
+    """So that no checkpoint ever holds a NaN, and every one can be gone on from."""
+    return all(bool(value.isfinite().all()) for value in module.state_dict().values())
+
+
+def _diverged(what: str, step: int, saved: int, run: Run, config: Config) -> FloatingPointError:
+    lr = learning_rate(step, config.steps, config.optim.warmup, config.optim.lr)
+    return FloatingPointError(
+        f"{what} not finite (learning rate {lr:.3g}); the last good checkpoint is {run.checkpoint(saved)}; "
+        f"lower optim.lr or lengthen optim.warmup, in a new run"
+    )
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda") or (name != "cpu" and not torch.cuda.is_available()):
+        raise ValueError(f"device {name!r} cannot be used here; use 'auto', 'cpu', or 'cuda' where there is a GPU")
     return torch.device(name)

@@ -19,11 +19,15 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 def adamw(model: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
+    """AdamW over both groups."""
     return torch.optim.AdamW(parameter_groups(model, weight_decay), lr=lr, betas=betas)
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:
-    """Of the step with this number, from 0: linear up to `peak` over `warmup` steps, then half a cosine towards 0."""
+    """Of the step with this number, from 0: linear up to `peak` over `warmup` steps, then half a cosine towards 0.
+
+    The first step already moves (peak / warmup, where the official code spends one step at 0), the last still does.
+    """
     if step < warmup:
         return peak * (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)

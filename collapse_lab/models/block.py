@@ -1,0 +1,138 @@
+"""The parts of a ConvNeXt: they work on (image, position, channel), a grid carries out what needs neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from collapse_lab import draws
+from collapse_lab.models.grid import Grid
+from collapse_lab.models.response import RESPONSES
+from collapse_lab.shapes import Features
+
+Draw: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+"""Fills the tensor it is given from the generator, in place."""
+
+
+class PatchConv(nn.Module):
+    """A convolution whose stride is its kernel size: each square of positions becomes one position."""
+
+    def __init__(self, in_channels: int, channels: int, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.weight = nn.Parameter(torch.empty(channels, in_channels, side, side))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Features, grid: Grid) -> Features:
+        return F.linear(grid.fold(x, self.side), self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
+
+
+class Depthwise(nn.Module):
+    """The 7 x 7 depthwise convolution; its output holds the grid's positions, so in masked mode visible ones only."""
+
+    def __init__(self, channels: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(channels, 1, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Features, grid: Grid) -> Features:
+        return grid.depthwise(x, self.weight, self.bias)
+
+
+def layer_norm(channels: int) -> nn.LayerNorm:
+    """Over the channels of each position, biased variance, eps 1e-6 under the root as in the official code."""
+    return nn.LayerNorm(channels, eps=1e-6)
+
+
+class Block(nn.Module):
+    """Depthwise 7 x 7, LayerNorm, expand x 4, GELU, response, project, LayerScale or none, residual."""
+
+    layer_scale: nn.Parameter | None
+
+    def __init__(self, channels: int, response: str, layer_scale: float | None) -> None:
+        super().__init__()
+        self.depthwise = Depthwise(channels)
+        self.norm = layer_norm(channels)
+        self.expand = nn.Linear(channels, 4 * channels)
+        self.act = nn.GELU()
+        self.response = RESPONSES[response](4 * channels)
+        self.project = nn.Linear(4 * channels, channels)
+        scale = None if layer_scale is None else nn.Parameter(torch.full((channels,), float(layer_scale)))
+        self.register_parameter("layer_scale", scale)
+
+    def forward(self, x: Features, grid: Grid, kept: Tensor | None = None) -> Features:
+        """`kept` (N, 1, 1) is drop path's factor of the branch: 0, or 1 / (1 - rate)."""
+        branch: Tensor = self.norm(self.depthwise(x, grid))
+        branch = self.response(self.act(self.expand(branch)), grid.visible)
+        branch = self.project(branch)
+        if self.layer_scale is not None:
+            branch = branch * self.layer_scale
+        if kept is not None:
+            branch = branch * kept
+        return x + branch
+
+
+class Stem(nn.Module):
+    """Pixels to the first features."""
+
+    def __init__(self, in_channels: int, channels: int, side: int) -> None:
+        super().__init__()
+        self.conv = PatchConv(in_channels, channels, side)
+        self.norm = layer_norm(channels)
+
+    def forward(self, pixels: Features, grid: Grid) -> Features:
+        normed: Features = self.norm(self.conv(pixels, grid))
+        return normed
+
+
+class Downsample(nn.Module):
+    """Norm, then each 2 x 2 square of positions becomes one."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.norm = layer_norm(in_channels)
+        self.conv = PatchConv(in_channels, channels, side=2)
+
+    def forward(self, x: Features, grid: Grid) -> Features:
+        folded: Features = self.conv(self.norm(x), grid)
+        return folded
+
+
+class Stage(nn.Module):
+    """Blocks of one width, behind a downsampling where there is one."""
+
+    def __init__(
+        self, in_channels: int | None, channels: int, depth: int, response: str, layer_scale: float | None
+    ) -> None:
+        super().__init__()
+        self.downsample = None if in_channels is None else Downsample(in_channels, channels)
+        self.blocks = nn.ModuleList(Block(channels, response, layer_scale) for _ in range(depth))
+
+
+def initialise(module: nn.Module, seed: int, *, prefix: str = "", std: float = 0.02) -> None:
+    """Every weight of two or more axes from a normal cut at +-2, every bias zero; all other tensors stay.
+
+    A tensor is a function of (seed, prefix + its name) and `std`, of nothing else: models share what they have in
+    common. Another `std` scales the same draws (up to the cut). Tensors on the meta device have no value to set.
+    """
+
+    def draw(value: Tensor, source: torch.Generator) -> Tensor:
+        return nn.init.trunc_normal_(value, std=std, generator=source)
+
+    for name, parameter in module.named_parameters():
+        if parameter.ndim >= 2:
+            fill(parameter, seed, prefix + name, draw)
+        elif name.rpartition(".")[2] == "bias":
+            nn.init.zeros_(parameter)
+
+
+def fill(parameter: Tensor, seed: int, name: str, draw: Draw) -> None:
+    """Set a tensor from the generator of (seed, name); drawn in float32 on the CPU, so equal on every device."""
+    if parameter.is_meta:
+        return
+    with torch.no_grad(), torch.device("cpu"):
+        parameter.copy_(draw(torch.empty(parameter.shape, dtype=torch.float32), draws.generator(seed, name)))
