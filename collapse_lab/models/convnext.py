@@ -19,7 +19,7 @@ from collapse_lab.models.block import Stage, Stem, initialise, layer_norm
 from collapse_lab.models.grid import AllPositions, Grid, VisibleCells
 from collapse_lab.models.response import RESPONSES
 from collapse_lab.registry import Registry
-from collapse_lab.shapes import Features
+from collapse_lab.shapes import CANONICAL, Features
 
 
 @dataclass(frozen=True, kw_only=True)

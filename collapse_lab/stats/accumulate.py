@@ -106,7 +106,8 @@ def summarise(
     """The statistics of one batch under each position policy; see `positions.choose_positions`.
 
     `features` (N, P, C) of a floating type; `ids` (N,) int64, the images' identities; `visible` (N, P) bool marks
-    positions that are data; `labels` (N,) int64 stay with kept rows. `keep` rows are kept, of a pooled site at least MOST_ROWS. Raises TypeError for integers.
+    positions that are data; `labels` (N,) int64 stay with kept rows. `keep` rows are kept, of a pooled site at least
+    MOST_ROWS. Raises TypeError for integers.
     """
     if not features.is_floating_point():
         raise TypeError(f"statistics are taken of floating-point features, got {features.dtype}")
@@ -182,7 +183,8 @@ def stats_of(array: Any, *, layout: str = "image position channel", labels: Any 
     """The statistics of an array or tensor of features, all positions; keeps up to 4,096 rows.
 
     `layout` names the axes in order ("image channel" is one position an image). `ids` (N,) are the images'
-    identities, their places when not given; `labels` (N,) their classes. Raises ValueError for a layout that does not fit, TypeError for integers.
+    identities, their places when not given; `labels` (N,) their classes. Raises ValueError for a layout that does
+    not fit, TypeError for integers.
     """
     tensor = torch.as_tensor(array)
     features = as_features(tensor, layout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,7 +49,7 @@ class KeptRows:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LayerStats:
     """The statistics of one site under one position policy; C channels, rows are chosen (image, position) pairs.
 
@@ -93,6 +93,10 @@ class LayerStats:
         for name in (each.name for each in fields(self) if each.name not in merged):
             merged[name] = _MERGES.get(name, operator.add)(getattr(self, name), getattr(other, name))
         return LayerStats(**merged)
+
+    def cpu(self) -> LayerStats:
+        """The same statistics with every tensor on the CPU."""
+        return replace(self, **_tensors_on_cpu(self), images=replace(self.images, **_tensors_on_cpu(self.images)))
 
     @property
     def channels(self) -> int:
@@ -167,6 +171,14 @@ class LayerStats:
         """Rows less what the likeness of an image's rows takes away: n_rows / (1 + (k - 1) rho), k rows an image."""
         rows_per_image = self.n_rows / max(1, self.n_images)
         return self.n_rows / (1 + (rows_per_image - 1) * self.between_image_share)
+
+
+def _tensors_on_cpu(record: LayerStats | ImageSums | KeptRows) -> dict[str, Any]:
+    moved = {each.name: getattr(record, each.name) for each in fields(record)}
+    moved = {name: value.cpu() for name, value in moved.items() if isinstance(value, Tensor)}
+    if isinstance(record, LayerStats) and record.rows is not None:
+        moved["rows"] = replace(record.rows, **_tensors_on_cpu(record.rows))
+    return moved
 
 
 def _merge_rows(a: KeptRows | None, b: KeptRows | None) -> KeptRows | None:

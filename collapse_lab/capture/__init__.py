@@ -1,0 +1,1 @@
+"""What is remembered: sites of any model, hooks that always come off, and the capture on disk."""

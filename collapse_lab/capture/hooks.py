@@ -1,0 +1,184 @@
+"""One pass of images through a model, its sites read by hooks that are always taken off again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from collapse_lab.capture.batches import Seen, read_batches
+from collapse_lab.capture.sites import Layout, layout_of, match_sites
+from collapse_lab.capture.store import Capture, Maps, Replicates
+from collapse_lab.shapes import Features, as_features
+from collapse_lab.stats.accumulate import Accumulator, leave_one_out
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.positions import sampled_count
+
+FEWEST_IMAGES = 64
+"""Below, leave-one-group-out values are not taken: no interval can be trusted."""
+
+
+def observe(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    sites: Iterable[str],
+    positions: Sequence[str] = ("sampled:8", "pooled"),
+    seed: int = 0,
+    groups: int = 16,
+    keep_rows: int = 0,
+    keep_maps: int = 0,
+    layout: Layout = None,
+    summarise: Callable[[LayerStats], Mapping[str, float]] | None = None,
+) -> Capture:
+    """The statistics of every site and position policy, from one pass in evaluation mode.
+
+    `summarise` is evaluated on all images but one group, for each group in turn; its values are kept as replicates and
+    the groups dropped. `keep_rows` rows a site, and all positions of `keep_maps` images, are kept. Model mode and hooks
+    are restored whatever happens. Raises LookupError for an unknown site, ValueError for an unknown layout, a site
+    that does not fire or fires twice, or no images.
+    """
+    if hasattr(model, "_orig_mod"):
+        raise ValueError(
+            "a compiled module runs past hooks set later; give the module it was compiled from (._orig_mod)"
+        )
+    for policy in positions:
+        sampled_count(policy)
+    names = match_sites(model, sites)
+    watch = _Watch(
+        model, names, positions, seed=seed, groups=max(1, groups), keep=keep_rows, maps=keep_maps, layout=layout
+    )
+    repeats: Counter[int] = Counter()
+    with watching(model, names, watch.take), torch.inference_mode():
+        for batch in read_batches(batches, repeats):
+            watch.begin(batch)
+            watch.run(batch)
+    if not repeats:
+        raise ValueError("nothing was captured: there was no batch, or no image in it")
+    return watch.capture(repeats, summarise)
+
+
+@contextmanager
+def watching(model: nn.Module, sites: Sequence[str], take: Callable[[str, Any], None]) -> Iterator[None]:
+    """Call `take(site, output)` whenever a site fires, in evaluation mode; restore mode and hooks on leaving."""
+    modes = {module: module.training for module in model.modules()}
+    handles = []
+    try:
+        for site in sites:
+            hook = partial(lambda name, _module, _inputs, output: take(name, output), site)
+            handles.append(model.get_submodule(site).register_forward_hook(hook))
+        model.eval()
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+
+
+class _Watch:
+    """The state of one pass: an accumulator a site, and what the batch under way is."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sites: Sequence[str],
+        positions: Sequence[str],
+        *,
+        seed: int,
+        groups: int,
+        keep: int,
+        maps: int,
+        layout: Layout,
+    ) -> None:
+        self.model, self.sites, self.positions, self.layout = model, sites, tuple(positions), layout
+        self.seed, self.maps = seed, Maps.none(maps)
+        self.accumulators = {site: Accumulator(positions, seed=seed, groups=groups, keep=keep) for site in sites}
+        self.order: list[str] = []
+        self.layouts: dict[str, str] = {}
+        self.shapes: dict[str, list[int]] = {}
+        self.fired: Counter[str] = Counter()
+        parameter = next(model.parameters(), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+
+    def begin(self, batch: Seen) -> None:
+        self.batch = batch
+        self.fired.clear()
+
+    def run(self, batch: Seen) -> None:
+        """Send the batch through the model: `forward_masked` where cells are removed, else a plain call."""
+        images = batch.image.to(self.device)
+        if batch.removed is None:
+            self.model(images)
+        else:
+            masked = getattr(self.model, "forward_masked", None)
+            if not callable(masked):
+                raise ValueError(f"the batch has removed cells, but {type(self.model).__name__} has no forward_masked")
+            masked(images, batch.removed.to(self.device))
+        silent = [site for site in self.sites if not self.fired[site]]
+        if silent:
+            raise ValueError(f"these sites never fired in a forward pass: {', '.join(silent[:5])}; leave them out")
+
+    def take(self, site: str, output: Any) -> None:
+        """Take in one output of one site."""
+        self.fired[site] += 1
+        if self.fired[site] > 1:
+            raise ValueError(f"site {site!r} fired twice in one pass (a shared module); capture modules that run once")
+        if not isinstance(output, Tensor):
+            raise TypeError(f"site {site!r} gives a {type(output).__name__}, not a tensor; choose a module inside it")
+        if site not in self.layouts:
+            self.layouts[site] = layout_of(self.model, site, tuple(output.shape), self.layout)
+            self.shapes[site] = list(output.shape[1:])
+            self.order.append(site)
+        features = as_features(output.detach(), self.layouts[site])
+        if len(features) != len(self.batch.id):
+            raise ValueError(
+                f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "
+                f"its layout {self.layouts[site]!r} does not fit"
+            )
+        ids = self.batch.id.to(features.device)
+        labels = None if self.batch.label is None else self.batch.label.to(features.device)
+        self.accumulators[site].update(features, ids, visible=self._visible(features), labels=labels)
+        self.maps = self.maps.take(site, features, self.batch.id)
+
+    def _visible(self, features: Features) -> Tensor | None:
+        """(N, P): visible cells come first at a site of a masked pass, filled up to the most that an image has."""
+        if self.batch.removed is None:
+            return None
+        kept = (~self.batch.removed).sum(dim=1).to(features.device)
+        cell = features.shape[1] // max(1, int(kept.max()))
+        return torch.arange(features.shape[1], device=features.device) < (kept * cell)[:, None]
+
+    def capture(self, repeats: Counter[int], summarise: Callable[[LayerStats], Mapping[str, float]] | None) -> Capture:
+        """Everything that was seen, on the CPU, the groups reduced to replicates."""
+        stats, replicates = {}, {}
+        images = repeats.total()
+        for site in self.order:
+            for policy in self.positions:
+                whole, parts = self.accumulators[site].compute(policy)
+                stats[site, policy] = whole.cpu()
+                if summarise is not None and len(parts) > 1 and images >= FEWEST_IMAGES:
+                    replicates[site, policy] = _replicates([part.cpu() for part in parts], summarise)
+        facts = {
+            "model": type(self.model).__name__,
+            "architecture": getattr(self.model, "architecture", None),
+            "images": images,
+            "repeated_images": images - len(repeats),
+            "seed": self.seed,
+            "layouts": self.layouts,
+            "shapes": self.shapes,
+        }
+        return Capture(stats, replicates=replicates, maps=self.maps, facts=facts)
+
+
+def _replicates(parts: list[LayerStats], summarise: Callable[[LayerStats], Mapping[str, float]]) -> Replicates:
+    values: dict[str, list[float]] = {}
+    for others in leave_one_out(parts):
+        for name, value in summarise(others).items():
+            values.setdefault(name, []).append(value)
+    return Replicates(values=values, sizes=[part.n_images for part in parts])

@@ -1,0 +1,114 @@
+"""Complete collapse and dominance of the mean: do different images still get different rows?"""
+
+from __future__ import annotations
+
+import torch
+
+from collapse_lab.metrics._metric import NoValueError, metric
+from collapse_lab.stats.layer import LayerStats
+
+
+@metric(
+    unit="share",
+    bounds=(0, 1),
+    collapse_when="low",
+    sees=("complete", "mean"),
+    source="tr Sigma / E|x|^2",
+    rows="centred and as they are",
+    on_constant=0.0,
+)
+def variance_share(stats: LayerStats) -> float:
+    """Share of the rows' energy that varies; the rest is the mean. 0 for a constant or an all-zero layer.
+
+    The only one here that sees a constant plus small noise, whose centred spectrum looks healthy.
+    """
+    return (stats.variance.sum() / stats.mean_square.sum()).item()
+
+
+@metric(
+    unit="relative deviation",
+    bounds=(0, 1),
+    collapse_when="low",
+    sees=("complete", "mean"),
+    source="Chen & He, CVPR 2021, section 4.1",
+    rows="unit length",
+    on_constant="computed",
+)
+def embedding_std(stats: LayerStats) -> float:
+    """Mean over channels of the deviation of unit-length rows, times sqrt(C): 1 for a uniform direction, 0 when
+    all rows point one way. Blind to dimensional collapse: rank 3 of 64 still reads 0.83. Zero rows are left out.
+    """
+    if stats.n_units < 2:
+        raise NoValueError(f"{stats.n_units} rows have a direction, at least 2 are needed")
+    mean = stats.unit_sum / stats.n_units
+    variance = (stats.unit_squares / stats.n_units - mean.square()).clamp(min=0)
+    return float(variance.sqrt().mean() * stats.channels**0.5)
+
+
+@metric(
+    unit="cosine",
+    bounds=(-1, 1),
+    collapse_when="high",
+    sees=("complete", "mean"),
+    source="(|sum of unit rows|^2 - n) / (n (n - 1))",
+    rows="unit length",
+    on_constant="computed",
+)
+def pair_cosine_raw(stats: LayerStats) -> float:
+    """Mean cosine between two different rows. Near 1 when one common direction dominates. Zero rows are left out."""
+    n = stats.n_units
+    if n < 2:
+        raise NoValueError(f"{n} rows have a direction, at least 2 are needed")
+    return min(1.0, ((stats.unit_sum.square().sum().item() - n) / (n * (n - 1))))
+
+
+@metric(
+    unit="cosine",
+    bounds=(-1, 1),
+    collapse_when="high",
+    sees=("dominated", "mean"),
+    source="pair_cosine_raw of kept rows less the mean of all rows",
+    rows="centred, unit length",
+)
+def pair_cosine_centred(stats: LayerStats) -> float:
+    """Mean cosine between two different rows once the mean of all rows is taken off: near 0 when directions are
+    balanced, above when most rows lean to one side of a mean that few rows hold up.
+
+    Needs kept rows (pooled sites and arrays have them): unit lengths around a mean cannot be summed before that mean
+    is known. At most 4,096 of them, those of smallest hash.
+    """
+    if stats.rows is None or len(stats.rows.values) < 2:
+        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
+    y = stats.rows.values.to(torch.float64) - stats.mean
+    length = y.norm(dim=1)
+    apart = length > stats.rounding / stats.n_rows**0.5
+    n = int(apart.sum())
+    if n < 2:
+        raise NoValueError(f"{n} kept rows differ from the mean, at least 2 are needed")
+    total = (y[apart] / length[apart, None]).sum(dim=0)
+    return (float(total @ total) - n) / (n * (n - 1))
+
+
+@metric(
+    unit="share of variance",
+    bounds=(0, 1),
+    collapse_when=None,
+    sees=(),
+    source="between-class over total scatter of kept rows",
+)
+def class_variance_share(stats: LayerStats) -> float:
+    """How much of the variance the labels explain: a low rank made of classes is structure, not collapse.
+
+    Needs kept rows with labels of at least two classes. By chance about (classes - 1) / (rows - 1).
+    """
+    if stats.rows is None:
+        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
+    labelled = stats.rows.label >= 0
+    classes, place = stats.rows.label[labelled].unique(return_inverse=True)
+    if len(classes) < 2:
+        raise NoValueError(f"the kept rows have labels of {len(classes)} classes, at least 2 are needed")
+    x = stats.rows.values[labelled].to(torch.float64)
+    y = x - x.mean(dim=0)
+    count = place.bincount().to(y.dtype)
+    sums = y.new_zeros(len(classes), y.shape[1]).index_add_(0, place, y)
+    return float((sums.square().sum(dim=1) / count).sum() / y.square().sum())
