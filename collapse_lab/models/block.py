@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -117,11 +118,14 @@ def initialise(module: nn.Module, seed: int, *, prefix: str = "", std: float = 0
     """Every weight of two or more axes from a normal cut at +-2, every bias zero; all other tensors stay.
 
     A tensor is a function of (seed, prefix + its name) and `std`, of nothing else: models share what they have in
-    common. Another `std` scales the same draws (up to the cut). Tensors on the meta device have no value to set.
+    common. Another `std` is a monotone map of the same draws: their scale, up to the cut. Tensors on the meta device
+    have no value to set.
     """
+    inside = math.erf(2 / std / math.sqrt(2))  # the share of the normal within the cut
 
     def draw(value: Tensor, source: torch.Generator) -> Tensor:
-        return nn.init.trunc_normal_(value, std=std, generator=source)
+        # By the inverse of the distribution, since PyTorch has changed its own method between versions.
+        return value.uniform_(-inside, inside, generator=source).erfinv_().mul_(std * math.sqrt(2)).clamp_(-2, 2)
 
     for name, parameter in module.named_parameters():
         if parameter.ndim >= 2:
@@ -131,8 +135,8 @@ def initialise(module: nn.Module, seed: int, *, prefix: str = "", std: float = 0
 
 
 def fill(parameter: Tensor, seed: int, name: str, draw: Draw) -> None:
-    """Set a tensor from the generator of (seed, name); drawn in float32 on the CPU, so equal on every device."""
+    """Set a tensor from the generator of (seed, name); drawn in float64 on the CPU: equal on every device."""
     if parameter.is_meta:
         return
     with torch.no_grad(), torch.device("cpu"):
-        parameter.copy_(draw(torch.empty(parameter.shape, dtype=torch.float32), draws.generator(seed, name)))
+        parameter.copy_(draw(torch.empty(parameter.shape, dtype=torch.float64), draws.generator(seed, name)))

@@ -1,0 +1,42 @@
+"""Small networks for tests, with every tensor away from its starting value, where terms would vanish."""
+
+from __future__ import annotations
+
+import torch
+
+from collapse_lab.models.block import fill
+from collapse_lab.models.convnext import ConvNeXt
+
+
+def small(
+    depths: tuple[int, ...] = (1, 2),
+    dims: tuple[int, ...] = (4, 6),
+    *,
+    stem: int = 2,
+    response: str = "grn",
+    layer_scale: float | None = None,
+    in_channels: int = 3,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+) -> ConvNeXt:
+    """A network of random weights, norms and gates."""
+    model = ConvNeXt(
+        depths=depths, dims=dims, stem=stem, response=response, layer_scale=layer_scale, in_channels=in_channels
+    )
+    for name, parameter in model.named_parameters():
+        fill(parameter, seed, name, lambda value, source: value.normal_(std=0.3, generator=source))
+        if name.endswith("norm.weight"):
+            parameter.data += 1
+    return model.to(dtype)
+
+
+def random_images(
+    count: int, height: int, width: int, *, seed: int, dtype: torch.dtype = torch.float64
+) -> torch.Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 3, height, width, generator=source, dtype=dtype)
+
+
+def ragged_removed(count: int, cells: int, share: float, *, seed: int) -> torch.Tensor:
+    """Each cell removed by its own coin: images differ in how many they keep, and may keep none."""
+    return torch.rand(count, cells, generator=torch.Generator().manual_seed(seed)) < share
