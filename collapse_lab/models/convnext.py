@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,9 @@ class ConvNeXt(nn.Module):
 
     Weights are left uninitialised here: they are drawn by `build_model`, or loaded.
     """
+
+    layout: ClassVar[str] = CANONICAL
+    """Of every site: stem, downsampling, blocks and all inside them."""
 
     def __init__(
         self,
