@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,6 @@ def _interval(judged: Measurement, replicates: Replicates | None) -> dict[str, A
     left_out = replicates.values[judged.metric]
     estimate = jackknife(judged.value, left_out, replicates.sizes)
     low, high = estimate.interval()
-    inside = _within(judged, {"corrected": estimate.corrected, "low": low, "high": high})
+    clip = METRICS[judged.metric].clip
+    inside = {"corrected": clip(estimate.corrected), "low": clip(low), "high": clip(high)}
     return {**inside, "replicates": list(left_out), "group_sizes": list(replicates.sizes)}
-
-
-def _within(judged: Measurement, values: Mapping[str, float]) -> dict[str, float]:
-    """Cut to the metric's bounds: the population value lies inside, so coverage does not change."""
-    low, high = METRICS[judged.metric].bounds
-    least = -math.inf if low is None or low == "channels" else low
-    most = math.inf if high is None or high == "channels" else high
-    return {name: value if math.isnan(value) else min(most, max(least, value)) for name, value in values.items()}

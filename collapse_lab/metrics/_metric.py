@@ -51,6 +51,12 @@ class Metric:
     on_constant: float | Literal["no value", "computed"]
     biased_below: float
 
+    def clip(self, value: float) -> float:
+        """Cut an estimate to the bounds (those in channels aside): the population value lies inside. NaN stays."""
+        low, high = (bound if isinstance(bound, int | float) else None for bound in self.bounds)
+        value = value if low is None or not value < low else low
+        return value if high is None or not value > high else high
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:

@@ -1,0 +1,172 @@
+"""Weighted sums of arms, and how far they can be trusted.
+
+The variance of a contrast is its variance over seeds, divided by their number, plus the variance over images of its
+mean over seeds (delete-m_j jackknife on paired replicates), with Welch-Satterthwaite degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from collapse_lab.findings.uncertainty import half_width, jackknife
+
+Factors = Mapping[str, Mapping[str, bool]]
+"""arm -> {factor: on or off}."""
+COMPARED = ("difference", "effect", "interaction")
+"""Contrasts whose weights sum to 0; those of "arm" and "level" sum to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A weighted sum of arms."""
+
+    name: str
+    kind: Literal["arm", "level", "difference", "effect", "interaction"]
+    weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmValues:
+    """Values of one metric at one place: seed -> value, seed -> leave-one-group-out values (or none)."""
+
+    values: Mapping[int, float]
+    replicates: Mapping[int, np.ndarray[Any, Any]]
+    sizes: tuple[int, ...]
+    images: str
+    n_images: int
+
+
+def against(arms: list[str], baseline: str) -> list[Contrast]:
+    """Each arm by itself, and each but the baseline less the baseline."""
+    single = [Contrast(name=arm, kind="arm", weights={arm: 1.0}) for arm in arms]
+    against = [
+        Contrast(name=f"{arm} - {baseline}", kind="difference", weights={arm: 1.0, baseline: -1.0})
+        for arm in arms
+        if arm != baseline
+    ]
+    return single + against
+
+
+def factorial(factors: Factors) -> list[Contrast]:
+    """Levels, main effects (on less off) and interactions (the effect of one with the other, less without)."""
+    if not factors:
+        return []
+    names = list(next(iter(factors.values())))
+    cells = {tuple(levels.get(name) for name in names): arm for arm, levels in factors.items()}
+    if (
+        any(list(levels) != names for levels in factors.values())
+        or len(cells) != 2 ** len(names)
+        or len(factors) != len(cells)
+    ):
+        raise ValueError(f"factors {names} need each combination of on and off in exactly one arm, got {dict(factors)}")
+    half = len(factors) / 2
+    found = []
+    for name in names:
+        for on in (True, False):
+            weights = {arm: 1 / half for arm, levels in factors.items() if levels[name] is on}
+            found.append(Contrast(name=f"{name} {'on' if on else 'off'}", kind="level", weights=weights))
+        signs = {arm: (1 if levels[name] else -1) / half for arm, levels in factors.items()}
+        found.append(Contrast(name=name, kind="effect", weights=signs))
+    for one, two in combinations(names, 2):
+        signs = {arm: (1 if levels[one] == levels[two] else -1) * 2 / half for arm, levels in factors.items()}
+        found.append(Contrast(name=f"{one} x {two}", kind="interaction", weights=signs))
+    return found
+
+
+def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any]:
+    """Value, bias-corrected value with its 95 % interval, p where arms are compared, and the counts behind them."""
+    used = {name: arms[name] for name in contrast.weights}
+    first = next(iter(used.values()))
+    paired = all(arm.values.keys() == first.values.keys() and arm.images == first.images for arm in used.values())
+    spread, seeds_freedom = _over_seeds(contrast, used, paired)
+    value = sum(weight * _mean(used[name].values.values()) for name, weight in contrast.weights.items())
+    shift, noise, images_freedom = _over_images(contrast, used, paired, value)
+    variance, freedom = _add([(spread, seeds_freedom), (noise, images_freedom)])
+    corrected = value + shift
+    half = half_width(variance, freedom)
+    n_seeds = min(len(arm.values) for arm in used.values())
+    compared = contrast.kind in COMPARED
+    return {
+        "value": value,
+        "corrected": corrected,
+        "low": corrected - half,
+        "high": corrected + half,
+        "variance": variance,
+        "freedom": freedom,
+        "p": _p_value(corrected, variance, freedom) if compared else math.nan,
+        "n_seeds": n_seeds,
+        "n_images": min(arm.n_images for arm in used.values()),
+        "paired": paired,
+    }
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _over_seeds(contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool) -> tuple[float, float]:
+    """Variance of the contrast's mean over seeds, and its degrees of freedom; NaN with one seed."""
+    if paired:
+        seeds = next(iter(arms.values())).values
+        drawn = [sum(weight * arms[name].values[seed] for name, weight in contrast.weights.items()) for seed in seeds]
+        return _variance_of_mean(drawn)
+    parts = [(name, *_variance_of_mean(list(arms[name].values.values()))) for name in contrast.weights]
+    return _add([(contrast.weights[name] ** 2 * variance, freedom) for name, variance, freedom in parts])
+
+
+def _variance_of_mean(values: Sequence[float]) -> tuple[float, float]:
+    n = len(values)
+    return (float(np.var(values, ddof=1)) / n, n - 1.0) if n > 1 else (math.nan, 0.0)
+
+
+def _over_images(
+    contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool, value: float
+) -> tuple[float, float, float]:
+    """Bias correction, variance over images and its degrees of freedom; (0, 0, 1) where no replicates were taken."""
+    if any(not arm.replicates for arm in arms.values()):
+        return 0.0, 0.0, 1.0
+    left_out = {name: np.mean(list(arm.replicates.values()), axis=0) for name, arm in arms.items()}
+    sizes = {name: arm.sizes for name, arm in arms.items()}
+    if paired and len(set(sizes.values())) == 1:
+        together = sum(weight * left_out[name] for name, weight in contrast.weights.items())
+        estimate = jackknife(value, list(np.asarray(together)), next(iter(sizes.values())))
+        return (
+            (0.0, 0.0, 1.0)
+            if math.isnan(estimate.corrected)
+            else (
+                estimate.corrected - value,
+                estimate.variance,
+                estimate.freedom,
+            )
+        )
+    shift, parts = 0.0, []
+    for name, weight in contrast.weights.items():
+        own = _mean(arms[name].values.values())
+        estimate = jackknife(own, list(left_out[name]), sizes[name])
+        shift += weight * (estimate.corrected - own)
+        parts.append((weight**2 * estimate.variance, estimate.freedom))
+    return (shift, *_add(parts))
+
+
+def _add(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The variance of a sum of independent terms, with Welch-Satterthwaite degrees of freedom."""
+    total = sum(variance for variance, _ in parts)
+    below = sum(variance**2 / freedom for variance, freedom in parts if variance > 0 and freedom > 0)
+    if math.isnan(total):
+        return math.nan, 0.0
+    return total, (total**2 / below if below > 0 else min(freedom for _, freedom in parts))
+
+
+def _p_value(difference: float, variance: float, freedom: float) -> float:
+    if not (variance >= 0 and freedom > 0) or math.isnan(difference):
+        return math.nan
+    if variance == 0:
+        return 1.0 if difference == 0 else 0.0
+    return float(2 * student.sf(abs(difference) / math.sqrt(variance), freedom))
