@@ -1,0 +1,127 @@
+"""Folders of images as people have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from collapse_lab.data import folder as folder_module
+from collapse_lab.data.source import open_images
+
+
+def picture(path: Path, value: int = 100, size: tuple[int, int] = (12, 12)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((size[1], size[0], 3), value, dtype=np.uint8)).save(path)
+    return path
+
+
+def test_folders_with_splits_and_classes(tmp_path):
+    for split, names in (("train", "abc"), ("val", "ac")):
+        for name in names:
+            for number in range(2):
+                picture(tmp_path / split / name / f"{number}.png", value=number)
+    train, test = (open_images(str(tmp_path), split, 8) for split in ("train", "test"))
+    assert train.classes == test.classes == ("a", "b", "c")
+    assert train.label.tolist() == [0, 0, 1, 1, 2, 2]
+    assert test.label.tolist() == [0, 0, 2, 2]  # numbered over all splits, although the test has no b
+    assert not set(train.id.tolist()) & set(test.id.tolist())  # a/0.png is another image in each split
+
+
+def test_a_flat_folder_is_unlabelled_and_split_by_name(tmp_path):
+    for number in range(100):
+        picture(tmp_path / f"{number}.png")
+    train, test = (open_images(str(tmp_path), split, 8) for split in ("train", "test"))
+    assert len(train) + len(test) == 100
+    assert 10 <= len(test) <= 30
+    assert not set(train.id.tolist()) & set(test.id.tolist())
+    assert train.label.unique().tolist() == [-1]
+    picture(tmp_path / "one more.png")  # moves no image to the other side
+    assert set(test.id.tolist()) <= set(open_images(str(tmp_path), "test", 8).id.tolist())
+
+
+def test_class_folders_without_splits_are_labelled(tmp_path):
+    for number in range(20):
+        picture(tmp_path / "cat" / f"{number}.png")
+        picture(tmp_path / "dog" / "deeper" / f"{number}.png")
+    images = open_images(str(tmp_path), "train", 8)
+    assert images.classes == ("cat", "dog")
+    assert set(images.label.tolist()) == {0, 1}
+
+
+def test_a_corrupt_image_is_skipped_and_listed(tmp_path):
+    for number in range(150):
+        picture(tmp_path / "train" / f"{number:03}.png", value=number)
+    (tmp_path / "train" / "070.png").write_bytes((tmp_path / "train" / "000.png").read_bytes()[:40])
+    images = open_images(str(tmp_path), "train", 8)
+    assert len(images) == 149
+    (line,) = images.skipped
+    assert line.startswith("train/070.png: ")
+    assert str(tmp_path) not in line
+
+
+def test_more_than_one_in_a_hundred_corrupt_images_stop(tmp_path):
+    for number in range(50):
+        picture(tmp_path / "train" / f"{number}.png")
+    (tmp_path / "train" / "7.jpg").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"1 of 51 images of .* cannot be read .*train/7.jpg"):
+        open_images(str(tmp_path), "train", 8)
+
+
+def test_an_empty_folder_no_folder_and_an_empty_split_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no images; expected files ending in .bmp"):
+        open_images(str(tmp_path), "train", 8)
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        open_images(str(tmp_path / "nowhere"), "train", 8)
+    picture(tmp_path / "one.png")
+    assert len(open_images(str(tmp_path), "train", 8)) == 1
+    with pytest.raises(FileNotFoundError, match=r"none of the 1 images of .* falls into the split 'test'; put them"):
+        open_images(str(tmp_path), "test", 8)
+    picture(tmp_path / "train" / "one.png")
+    with pytest.raises(FileNotFoundError, match="none for 'test': expected one of test/, val/"):
+        open_images(str(tmp_path), "test", 8)
+
+
+def test_images_are_scaled_by_their_short_side_cropped_in_the_middle_and_in_colour(tmp_path):
+    wide = np.zeros((10, 30), dtype=np.uint8)
+    wide[:, 10:20] = 255  # the middle third is white
+    (tmp_path / "train").mkdir()
+    Image.fromarray(wide).save(tmp_path / "train" / "wide.png")
+    images = open_images(str(tmp_path), "train", 10)
+    assert torch.equal(images.image, torch.full((1, 3, 10, 10), 255, dtype=torch.uint8))
+
+
+def test_photographs_stand_upright(tmp_path):
+    (tmp_path / "train").mkdir()
+    sideways = np.zeros((10, 10, 3), dtype=np.uint8)
+    sideways[:, :5] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera says: turn by a quarter, clockwise
+    Image.fromarray(sideways).save(tmp_path / "train" / "photo.png", exif=turned)
+    image = open_images(str(tmp_path), "train", 10).image[0, 0]
+    assert image[:5].min() == 255
+    assert image[5:].max() == 0
+
+
+def test_hidden_files_and_other_files_are_no_images(tmp_path):
+    picture(tmp_path / "train" / "a.png")
+    picture(tmp_path / "train" / "._a.png")
+    (tmp_path / "train" / "notes.txt").write_text("no image")
+    assert len(open_images(str(tmp_path), "train", 8)) == 1
+
+
+def test_more_pixels_than_memory_are_refused_before_reading(tmp_path, monkeypatch):
+    picture(tmp_path / "train" / "a.png")
+    monkeypatch.setattr(folder_module, "MOST_BYTES", 100)
+    with pytest.raises(ValueError, match="use a smaller size or fewer images"):
+        open_images(str(tmp_path), "train", 8)
+
+
+def test_a_name_in_the_table_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture(Path("digits/train/a.png"))
+    assert len(open_images("digits", "train", 8)) == 1000
+    assert len(open_images("./digits", "train", 8)) == 1
