@@ -116,6 +116,10 @@ class Run:
     def metrics(self) -> Path:
         return self.path / "metrics.parquet"
 
+    @property
+    def series(self) -> Path:
+        return self.path / "series.parquet"
+
     def checkpoint(self, step: int) -> Path:
         return self.path / "checkpoints" / f"step-{step:08d}.pt"
 

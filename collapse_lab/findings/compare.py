@@ -1,8 +1,9 @@
 """Arms against each other: what differs, by how much, and whether enough seeds stand behind it.
 
-One primary test a headline metric, fixed beforehand: the mean over the sites of the last third of depth (block outputs
-where any were captured) at the chosen step, Holm-adjusted over the headline metrics. Rows of single sites carry
-unadjusted intervals and are exploratory. How variances are taken: `findings.contrast`.
+One primary test a headline metric, fixed beforehand: the mean over the sites of the last third of depth at the chosen
+step, of the kind in PRIMARY where any were captured, Holm-adjusted over the headline metrics. Rows of single sites, and
+of the last third of the other kinds, carry unadjusted intervals and are exploratory. How variances are taken:
+`findings.contrast`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FEWEST_SEEDS = 3
 LAST_THIRD = 2 / 3
 SUMMARY = "last third"
 PROBE = "linear_probe_accuracy"
+PRIMARY = {"dead_channels": "act", "channel_cosine_distance_live": "act"}
+"""The kind of site of a metric's primary test: block outputs, but for what happens to channels in the expanding MLP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,6 @@ class Comparison:
     metrics: pd.DataFrame
     baseline: str
     factors: Factors
-    sites: tuple[str, ...]
     step: str
 
     def row(self, contrast: str, metric: str, site: str = SUMMARY) -> pd.Series[Any]:
@@ -75,19 +77,18 @@ def compare(
             raise LookupError(f"there is no arm {name!r}; arms: {', '.join(arms)}")
     rows = pd.concat([_at(_tables(name, runs), at) for name, runs in arms.items()], ignore_index=True)
     sites = _common_sites(rows)
-    summary = _summary_sites(rows, sites)
     contrasts = [*against(list(arms), baseline), *factorial(factors)]
     found = []
     for metric in [name for name in (*HEADLINE, PROBE) if name in set(rows.metric)]:
-        places: list[tuple[str, list[str]]] = [(SUMMARY, summary), *((site, [site]) for site in sites)]
-        if metric == PROBE:
-            places = [("", [""])]
-        for label, chosen in places:
+        places = (
+            {"": [""]} if metric == PROBE else {**_summaries(rows, sites, metric), **{site: [site] for site in sites}}
+        )
+        for label, chosen in places.items():
             found += _contrast_rows(rows[(rows.metric == metric) & rows.site.isin(chosen)], contrasts, metric, label)
     if not found:
         raise ValueError("nothing can be compared: no headline metric has a value in every arm")
     table = _holm(pd.DataFrame(found))
-    return Comparison(table=table, metrics=rows, baseline=baseline, factors=factors, sites=tuple(summary), step=str(at))
+    return Comparison(table=table, metrics=rows, baseline=baseline, factors=factors, step=str(at))
 
 
 def _tables(arm: str, runs: Sequence[pd.DataFrame | Path | str]) -> pd.DataFrame:
@@ -123,10 +124,13 @@ def _common_sites(rows: pd.DataFrame) -> list[str]:
     return list(order) or [""]
 
 
-def _summary_sites(rows: pd.DataFrame, sites: list[str]) -> list[str]:
+def _summaries(rows: pd.DataFrame, sites: list[str], metric: str) -> dict[str, list[str]]:
+    """SUMMARY -> the sites of the metric's primary test; "last third: KIND" -> those of each other kind."""
     depth = rows.drop_duplicates("site").set_index("site").depth
     late = [site for site in sites if depth[site] >= LAST_THIRD] or sites
-    return [site for site in late if kind_of(site) == "block"] or late
+    kinds = {kind: [site for site in late if kind_of(site) == kind] for kind in dict.fromkeys(map(kind_of, late))}
+    primary = kinds.pop(PRIMARY.get(metric, "block"), late)
+    return {SUMMARY: primary, **{f"{SUMMARY}: {kind}": own for kind, own in kinds.items()}}
 
 
 def _contrast_rows(rows: pd.DataFrame, contrasts: list[Contrast], metric: str, site: str) -> list[dict[str, Any]]:
