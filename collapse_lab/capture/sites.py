@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import translate
 
 from torch import nn
 
@@ -70,9 +69,23 @@ def _expression(pattern: str) -> str:
         if name == "**":
             parts.append(r".*" if last else r"(?:[^.]+\.)*")
         else:
-            inside = translate(name).replace(".*", "[^.]*")
-            parts.append(inside if last else inside + r"\.")
+            parts.append(_NAME.sub(_within_a_name, name) + ("" if last else r"\."))
     return "".join(parts)
+
+
+_NAME = re.compile(r"\*|\?|\[!?[^\]]+\]|.", re.DOTALL)
+
+
+def _within_a_name(piece: re.Match[str]) -> str:
+    """One piece of a shell pattern as a regular expression that never reaches across a dot."""
+    text = piece.group()
+    if text == "*":
+        return "[^.]*"
+    if text == "?":
+        return "[^.]"
+    if len(text) > 1:  # [abc], [!abc]
+        return f"[{'^.' if text[1] == '!' else ''}{text[1:-1].removeprefix('!')}]"
+    return re.escape(text)
 
 
 def layout_of(model: nn.Module, site: str, shape: tuple[int, ...], layout: Layout) -> str:
@@ -86,12 +99,13 @@ def layout_of(model: nn.Module, site: str, shape: tuple[int, ...], layout: Layou
         if matches_path(pattern, site):
             return said
     declared = getattr(model, "layout", None)
-    if isinstance(declared, str):
+    if isinstance(declared, str) and len(declared.split()) == len(shape):
         return declared
     module = model.get_submodule(site)
     if isinstance(module, _MAPS) and len(shape) == 4:
         return "image channel height width"
-    if isinstance(module, nn.Linear | nn.LayerNorm) and len(shape) in _CHANNELS_LAST:
+    # Not subclasses: the LayerNorm2d of timm and of torchvision is a LayerNorm on channels-first maps.
+    if type(module) in (nn.Linear, nn.LayerNorm) and len(shape) in _CHANNELS_LAST:
         return _CHANNELS_LAST[len(shape)]
     example = {4: "image channel height width", 3: CANONICAL, 2: "image channel"}.get(len(shape), CANONICAL)
     raise ValueError(
