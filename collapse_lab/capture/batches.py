@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab import draws
+from collapse_lab.stats.accumulate import read_labels
+from collapse_lab.stats.identity import read_ids, told_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,43 +29,42 @@ def read_batches(batches: Iterable[Any], repeats: Counter[int]) -> Iterator[Seen
     """Each batch of images, (images, labels) or {"image", "label", "id", "removed"}, with identities.
 
     An identity is the given `id` (int64, or texts); without one it is a hash of the image's bytes, so shuffling does
-    not matter. A second image of the same identity gets a running suffix, and `repeats` counts it. Raises TypeError
-    or ValueError for a batch of another form.
+    not matter. A second image of the same identity gets a running suffix, and `repeats` counts it. A batch without
+    an image is passed over. Raises TypeError or ValueError for a batch of another form.
     """
     for batch in batches:
         if isinstance(batch, Mapping):
             if "image" not in batch:
                 raise ValueError(f"a batch has the keys {sorted(map(str, batch))}; it needs 'image'")
             image, rest = batch["image"], batch
-        elif isinstance(batch, list | tuple):
+        elif isinstance(batch, list | tuple) and batch:
             image, rest = batch[0], {"label": batch[1] if len(batch) > 1 else None}
         else:
             image, rest = batch, {}
         if not isinstance(image, Tensor):
             raise TypeError(f"the images of a batch must be a tensor, got {type(image).__name__}")
-        identity = _identities(image, rest.get("id"))
-        label = rest.get("label")
+        if image.ndim == 0 or not len(image):
+            continue
+        given, label, removed = rest.get("id"), rest.get("label"), rest.get("removed")
         yield Seen(
             image=image,
-            id=_apart(identity, repeats),
-            label=None if label is None else torch.as_tensor(label).reshape(len(image)).long(),
-            removed=rest.get("removed"),
+            id=told_apart(_hashes(image) if given is None else read_ids(given, len(image)), repeats),
+            label=None if label is None else read_labels(label, len(image)),
+            removed=None if removed is None else _cells(removed, len(image)),
         )
 
 
-def _identities(image: Tensor, given: Any) -> list[int]:
-    if given is None:
-        rows = image.detach().cpu().contiguous().flatten(1).numpy()
-        return [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") >> 1 for row in rows]
-    values = given.tolist() if isinstance(given, Tensor) else list(given)
-    if len(values) != len(image):
-        raise ValueError(f"a batch of {len(image)} images has {len(values)} ids")
-    return [value if isinstance(value, int) else draws.key(str(value)) for value in values]
+def _hashes(image: Tensor) -> list[int]:
+    """Of each image's bytes, 63 bits."""
+    rows = image.detach().cpu().contiguous().reshape(len(image), -1).view(torch.uint8).numpy()
+    return [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little") >> 1 for row in rows]
 
 
-def _apart(identity: list[int], repeats: Counter[int]) -> Tensor:
-    apart = []
-    for value in identity:
-        apart.append(value if not repeats[value] else draws.key("repeat", value, repeats[value]))
-        repeats[value] += 1
-    return torch.tensor(apart, dtype=torch.int64)
+def _cells(removed: Any, count: int) -> Tensor:
+    cells = torch.as_tensor(removed)
+    if cells.dtype != torch.bool or cells.ndim != 2 or len(cells) != count:
+        raise ValueError(
+            f"removed must be a mask (True = removed) of shape ({count}, cells), "
+            f"got shape {tuple(cells.shape)} of {str(cells.dtype).removeprefix('torch.')}"
+        )
+    return cells

@@ -47,6 +47,7 @@ def observe(
         raise ValueError(
             "a compiled module runs past hooks set later; give the module it was compiled from (._orig_mod)"
         )
+    positions = (positions,) if isinstance(positions, str) else tuple(positions)
     for policy in positions:
         sampled_count(policy)
     names = match_sites(model, sites)
@@ -54,7 +55,8 @@ def observe(
         model, names, positions, seed=seed, groups=max(1, groups), keep=keep_rows, maps=keep_maps, layout=layout
     )
     repeats: Counter[int] = Counter()
-    with watching(model, names, watch.take), torch.inference_mode():
+    # Not inference_mode: what the model or the images' source caches on the way may be needed in training later.
+    with watching(model, names, watch.take), torch.no_grad():
         for batch in read_batches(batches, repeats):
             watch.begin(batch)
             watch.run(batch)
@@ -131,6 +133,8 @@ class _Watch:
             raise ValueError(f"site {site!r} fired twice in one pass (a shared module); capture modules that run once")
         if not isinstance(output, Tensor):
             raise TypeError(f"site {site!r} gives a {type(output).__name__}, not a tensor; choose a module inside it")
+        if not output.is_floating_point():
+            raise TypeError(f"site {site!r} gives {output.dtype}, not floating-point features; choose another module")
         if site not in self.layouts:
             self.layouts[site] = layout_of(self.model, site, tuple(output.shape), self.layout)
             self.shapes[site] = list(output.shape[1:])
@@ -151,7 +155,13 @@ class _Watch:
         if self.batch.removed is None:
             return None
         kept = (~self.batch.removed).sum(dim=1).to(features.device)
-        cell = features.shape[1] // max(1, int(kept.max()))
+        most = max(1, int(kept.max()))
+        cell, over = divmod(features.shape[1], most)
+        if over:
+            raise ValueError(
+                f"a site gives {features.shape[1]} positions for {most} visible cells: it does not hold visible "
+                f"positions only, and removed ones are not data; choose a site inside the encoder"
+            )
         return torch.arange(features.shape[1], device=features.device) < (kept * cell)[:, None]
 
     def capture(self, repeats: Counter[int], summarise: Callable[[LayerStats], Mapping[str, float]] | None) -> Capture:

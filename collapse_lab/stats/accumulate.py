@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
@@ -13,12 +14,16 @@ from torch import Tensor
 
 from collapse_lab import draws
 from collapse_lab.shapes import Features, as_features
+from collapse_lab.stats.identity import read_ids, told_apart
 from collapse_lab.stats.images import ImageSums, image_sums
 from collapse_lab.stats.layer import KeptRows, LayerStats
 from collapse_lab.stats.positions import choose_positions
 
 MOST_ROWS = 4096
 """Rows kept of a pooled site, and of an array: those with the smallest hash of image and position."""
+
+LARGEST = 1e70
+"""A value beyond counts as not finite: the fourth moments of so many rows would leave the range of float64."""
 
 
 def group_of(ids: Tensor, groups: int) -> Tensor:
@@ -81,7 +86,9 @@ def merge_all(parts: Sequence[LayerStats]) -> LayerStats:
 
 
 def leave_one_out(parts: Sequence[LayerStats]) -> list[LayerStats]:
-    """For each part the statistics of all others, in 3 merges a part."""
+    """For each part the statistics of all others, in 3 merges a part; raises ValueError for fewer than two parts."""
+    if len(parts) < 2:
+        raise ValueError(f"leaving one part out needs two parts, got {len(parts)}")
     before: list[LayerStats] = [parts[0]]
     after: list[LayerStats] = [parts[-1]]
     for part in parts[1:-1]:
@@ -107,22 +114,26 @@ def summarise(
 
     `features` (N, P, C) of a floating type; `ids` (N,) int64, the images' identities; `visible` (N, P) bool marks
     positions that are data; `labels` (N,) int64 stay with kept rows. `keep` rows are kept, of a pooled site at least
-    MOST_ROWS. Raises TypeError for integers.
+    MOST_ROWS. Raises TypeError for integers, ValueError for features without a channel.
     """
     if not features.is_floating_point():
         raise TypeError(f"statistics are taken of floating-point features, got {features.dtype}")
-    finite = features.isfinite()
+    if not features.shape[2]:
+        raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
+    x = features.to(torch.float64)
+    finite = x.abs() <= LARGEST  # False for NaN
     present = finite.all(dim=2)
     bad = ~finite
     if visible is not None:
         present, bad = present & visible, bad & visible[:, :, None]
-    x = features.to(torch.float64).masked_fill(~present[:, :, None], 0.0)
+    x = x.masked_fill(~present[:, :, None], 0.0)
+    eps = torch.finfo(features.dtype).eps
     shared: dict[str, Any] = {
-        "eps": torch.finfo(features.dtype).eps,
-        "images": image_sums(x, present),
+        "eps": eps,
+        "images": image_sums(x, present, eps),
         "bad_values": int(bad.sum()),
         "bad_rows": int(bad.any(dim=2).sum()),
-        "images_key": int(draws.mix(ids).sum()) % (1 << 64),
+        "images_key": int(draws.hashed(draws.key("images"), ids, 1).sum()) % (1 << 64),
     }
     result = {}
     for policy in policies:
@@ -183,14 +194,24 @@ def stats_of(array: Any, *, layout: str = "image position channel", labels: Any 
     """The statistics of an array or tensor of features, all positions; keeps up to 4,096 rows.
 
     `layout` names the axes in order ("image channel" is one position an image). `ids` (N,) are the images'
-    identities, their places when not given; `labels` (N,) their classes. Raises ValueError for a layout that does
-    not fit, TypeError for integers.
+    identities, whole numbers or texts, their places when not given (a repeated one gets a running suffix); `labels`
+    (N,) their classes, whole numbers, below 0 = none. Raises ValueError for a layout, ids or labels that do not fit,
+    TypeError for integers.
     """
-    tensor = torch.as_tensor(array)
-    features = as_features(tensor, layout)
-    identity = torch.arange(len(features)) if ids is None else torch.as_tensor(ids).to(torch.int64)
-    if identity.shape != (len(features),):
+    # An array is copied: torch would warn of one that must not be written to.
+    features = as_features(array.detach() if isinstance(array, Tensor) else torch.tensor(array), layout)
+    count, device = len(features), features.device
+    identity = told_apart(range(count) if ids is None else read_ids(ids, count), Counter())
+    classes = None if labels is None else read_labels(labels, count).to(device)
+    return summarise(features, identity.to(device), ("all",), labels=classes, keep=MOST_ROWS)["all"].cpu()
+
+
+def read_labels(given: Any, count: int) -> Tensor:
+    """(count,) int64 classes; raises ValueError for another number or for what is not whole numbers."""
+    labels = given.detach() if isinstance(given, Tensor) else torch.tensor(given)
+    if labels.numel() != count or labels.is_floating_point():
         raise ValueError(
-            f"ids must hold one identity for each of {len(features)} images, got shape {tuple(identity.shape)}"
+            f"labels must be one whole number for each of {count} images, "
+            f"got shape {tuple(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}"
         )
-    return summarise(features, identity.to(features.device), ("all",), keep=MOST_ROWS)["all"]
+    return labels.reshape(count).long()

@@ -53,8 +53,8 @@ class ImageSums:
         return ImageSums(**added)
 
 
-def image_sums(x: Tensor, present: Tensor) -> ImageSums:
-    """The sums of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False."""
+def image_sums(x: Tensor, present: Tensor, eps: float = 0.0) -> ImageSums:
+    """The sums of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False; `eps` is its rounding."""
     held = present.sum(dim=1).to(x.dtype)  # (N,)
     several = held >= 2
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)
@@ -65,14 +65,14 @@ def image_sums(x: Tensor, present: Tensor) -> ImageSums:
     paper = _unit_sum(x, size, size > 0).square().sum(dim=1) / x.shape[2] ** 2
     live, n_live = _off_diagonal(_unit_sum(x, size, size > smallest), (size > smallest).sum(dim=1), several)
     centred_size = centred.norm(dim=1)
-    moving = centred_size > smallest
+    moving = centred_size > torch.maximum(smallest, eps * size)
     apart, n_apart = _off_diagonal(_unit_sum(centred, centred_size, moving), moving.sum(dim=1), several)
 
     length = x.norm(dim=2)  # (N, P)
     alike, n_alike = _off_diagonal(_unit_sum(x.mT, length, length > 0), (length > 0).sum(dim=1), several)
 
     spread = centred.square().sum(dim=(1, 2))[several]
-    middle = mean[several].mean(dim=0) if several.any() else torch.zeros_like(mean[0])
+    middle = mean[several].mean(dim=0) if several.any() else x.new_zeros(x.shape[2])
     return ImageSums(
         channels_paper=paper[several].sum().item(),
         n_channels_paper=int(several.sum()),

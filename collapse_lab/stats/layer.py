@@ -36,8 +36,11 @@ class KeptRows:
     limit: int
 
     def merge(self, other: KeptRows) -> KeptRows:
-        """The rows of smallest key of both: the sample of the union, whatever the order of merging."""
-        limit = max(self.limit, other.limit)
+        """The rows of smallest key of both: the sample of the union, whatever the order of merging.
+
+        Of different limits the smaller holds: beyond it one side has already let rows go.
+        """
+        limit = min(self.limit, other.limit)
         key = torch.cat([self.key, other.key])
         chosen = key.argsort(stable=True)[:limit]
         return KeptRows(
@@ -55,7 +58,8 @@ class LayerStats:
 
     With y = x - mean: `scatter` (C, C), `third` (C,) and `fourth` are the sums over rows of y y', |y|^2 y and |y|^4.
     `within` is the summed square distance of rows from the mean row of their image. `eps` is the relative rounding of
-    the data. `bad_values` counts non-finite numbers of the site; positions that hold one are left out of all else.
+    the data. `bad_values` counts non-finite numbers of the site and `bad_rows` the positions that hold one, which are
+    left out of all else.
     """
 
     n_rows: int
@@ -123,10 +127,14 @@ class LayerStats:
         return ascending.flip(0).clamp(min=0)
 
     @property
+    def noise(self) -> float:
+        """Deviation that the data's own rounding gives the largest channel: 0.3 (about 1 / sqrt 12) of a step."""
+        return 0.3 * self.eps * self.mean_square.max().sqrt().item()
+
+    @property
     def rounding(self) -> float:
         """Size of the singular values that the data's own rounding makes (0 for exact data)."""
-        largest = self.mean_square.max().sqrt().item()
-        return 0.3 * self.eps * largest * (math.sqrt(self.n_rows) + math.sqrt(self.channels))
+        return self.noise * (math.sqrt(self.n_rows) + math.sqrt(self.channels))
 
     def floor_of(self, largest: float) -> float:
         """Singular values up to here are rounding, of the accumulation (given the largest one) or of the data."""
@@ -182,7 +190,7 @@ def _tensors_on_cpu(record: LayerStats | ImageSums | KeptRows) -> dict[str, Any]
 
 
 def _merge_rows(a: KeptRows | None, b: KeptRows | None) -> KeptRows | None:
-    return a.merge(b) if a is not None and b is not None else a or b
+    return a.merge(b) if a is not None and b is not None else None  # a sample of one side is none of the union
 
 
 _MERGES: Mapping[str, Callable[[Any, Any], Any]] = {
