@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from collapse_lab import draws
-from collapse_lab.runs import environment, now, read_json, write_atomically, write_json
+from collapse_lab.runs import checksum, environment, now, read_json, write_atomically, write_json
 from collapse_lab.shapes import Features
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import KeptRows, LayerStats
@@ -50,6 +52,11 @@ class Maps:
             return self
         values, known = features.cpu().float(), ids.cpu()
         if site in self.values:
+            if self.values[site].shape[1:] != values.shape[1:]:
+                raise ValueError(
+                    f"site {site!r} gives maps of {tuple(self.values[site].shape[1:])} and of "
+                    f"{tuple(values.shape[1:])}; maps are kept of images of one size only, set keep_maps=0"
+                )
             values, known = torch.cat([self.values[site], values]), torch.cat([self.id[site], known])
         order = draws.hashed(draws.key("maps"), known, 1)[:, 0].argsort(stable=True)[: self.limit]
         return replace(self, values={**self.values, site: values[order]}, id={**self.id, site: known[order]})
@@ -114,10 +121,12 @@ class Capture(Mapping[Key, LayerStats]):
                 }
         rows |= {f"{site}|maps.values": value for site, value in self.maps.values.items()}
         rows |= {f"{site}|maps.id": value for site, value in self.maps.id.items()}
-        write_atomically(folder / "stats.safetensors", lambda part: save_file(tensors, part))
-        write_atomically(folder / "rows.safetensors", lambda part: save_file(rows, part))
+        files = {"stats.safetensors": tensors, "rows.safetensors": rows}
+        for name, content in files.items():
+            write_atomically(folder / name, partial(save_file, content))
         record = {
             "schema": SCHEMA,
+            "checksums": {name: checksum(folder / name) for name in files},
             "created": now(),
             **environment(),
             **self.facts,
@@ -136,10 +145,16 @@ def load_capture(path: Path | str) -> Capture:
         raise FileNotFoundError(
             f"{folder} is not a capture: it has no capture.json (make one with 'collapse-lab capture')"
         )
-    record = read_json(folder / "capture.json")
-    if record["schema"] != SCHEMA:
-        raise ValueError(f"{folder} has schema {record['schema']}, this version reads {SCHEMA}; capture it again")
     try:
+        record = read_json(folder / "capture.json")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the capture {folder} is torn ({error}); delete it and capture again") from None
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"{folder} has schema {record.get('schema')}, this version reads {SCHEMA}; capture it again")
+    try:
+        for name, told in record["checksums"].items():
+            if checksum(folder / name) != told:
+                raise KeyError(f"{name} is not the file that was written with capture.json")
         tensors = load_file(folder / "stats.safetensors") | load_file(folder / "rows.safetensors")
         keys: list[Key] = [(site, policy) for site, policy in record["keys"]]
         stats = {key: _unpack(_below("|".join(key) + "|", tensors)) for key in keys}
@@ -152,14 +167,14 @@ def load_capture(path: Path | str) -> Capture:
         },
         id={name.removesuffix("|maps.id"): value for name, value in tensors.items() if name.endswith("|maps.id")},
     )
-    own = {"schema", "keys", "maps", "replicates"}
+    own = {"schema", "checksums", "keys", "maps", "replicates"}
     facts = {name: value for name, value in record.items() if name not in own}
     return Capture(stats, replicates=dict(map(_unpack_replicates, record["replicates"])), maps=maps, facts=facts)
 
 
 def _tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        return value.contiguous()
+        return value.clone(memory_format=torch.contiguous_format)  # policies of a site may share a tensor, files not
     if isinstance(value, int):
         return torch.tensor(value - (1 << 64) if value >= 1 << 63 else value)
     return torch.tensor(value, dtype=torch.float64)
