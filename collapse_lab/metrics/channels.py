@@ -28,11 +28,17 @@ def still(stats: LayerStats) -> Tensor:
     return stats.variance.sqrt() <= torch.maximum(DEAD * rms.max(), stats.eps * rms)
 
 
+def moving(stats: LayerStats) -> Tensor:
+    """(C,) bool: the channel's deviation is above its own rounding and 1e-6 of the largest deviation. Offset-free."""
+    deviation = stats.variance.sqrt()
+    return deviation > torch.maximum(DEAD * deviation.max(), stats.eps * stats.mean_square.sqrt())
+
+
 def correlation(stats: LayerStats) -> Tensor:
-    """(M, M) Pearson correlations of the M channels that are not still."""
-    moving = ~still(stats)
-    deviation = stats.scatter.diagonal()[moving].sqrt()
-    return stats.scatter[moving][:, moving] / torch.outer(deviation, deviation)
+    """(M, M) Pearson correlations of the M channels that are `moving`."""
+    chosen = moving(stats)
+    deviation = stats.scatter.diagonal()[chosen].sqrt()
+    return stats.scatter[chosen][:, chosen] / torch.outer(deviation, deviation)
 
 
 @series(unit="squared activation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from collapse_lab.metrics._metric import NoValueError, metric
-from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.layer import KeptRows, LayerStats
 
 
 @metric(
@@ -32,11 +32,12 @@ def variance_share(stats: LayerStats) -> float:
     sees=("complete", "mean"),
     source="Chen & He, CVPR 2021, section 4.1",
     rows="unit length",
-    on_constant="computed",
+    on_constant=0.0,
 )
 def embedding_std(stats: LayerStats) -> float:
     """Mean over channels of the deviation of unit-length rows, times sqrt(C): 1 for a uniform direction, 0 when
-    all rows point one way. Blind to dimensional collapse: rank 3 of 64 still reads 0.83. Zero rows are left out.
+    all rows point one way. Blind to dimensional collapse: rank 3 of 64 still reads 0.83. Zero rows are left out; 0
+    for a constant or an all-zero layer. Cancellation leaves about 1e-8 where rows differ in length only.
     """
     if stats.n_units < 2:
         raise NoValueError(f"{stats.n_units} rows have a direction, at least 2 are needed")
@@ -59,7 +60,7 @@ def pair_cosine_raw(stats: LayerStats) -> float:
     n = stats.n_units
     if n < 2:
         raise NoValueError(f"{n} rows have a direction, at least 2 are needed")
-    return min(1.0, ((stats.unit_sum.square().sum().item() - n) / (n * (n - 1))))
+    return min(1.0, (stats.unit_sum.square().sum().item() - n) / (n * (n - 1)))
 
 
 @metric(
@@ -77,16 +78,20 @@ def pair_cosine_centred(stats: LayerStats) -> float:
     Needs kept rows (pooled sites and arrays have them): unit lengths around a mean cannot be summed before that mean
     is known. At most 4,096 of them, those of smallest hash.
     """
-    if stats.rows is None or len(stats.rows.values) < 2:
-        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
-    y = stats.rows.values.to(torch.float64) - stats.mean
+    y = _kept(stats).values.to(torch.float64) - stats.mean
     length = y.norm(dim=1)
-    apart = length > stats.rounding / stats.n_rows**0.5
+    apart = length > stats.noise * stats.channels**0.5
     n = int(apart.sum())
     if n < 2:
         raise NoValueError(f"{n} kept rows differ from the mean, at least 2 are needed")
     total = (y[apart] / length[apart, None]).sum(dim=0)
-    return (float(total @ total) - n) / (n * (n - 1))
+    return min(1.0, (float(total @ total) - n) / (n * (n - 1)))
+
+
+def _kept(stats: LayerStats) -> KeptRows:
+    if stats.rows is None:
+        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
+    return stats.rows
 
 
 @metric(
@@ -99,16 +104,22 @@ def pair_cosine_centred(stats: LayerStats) -> float:
 def class_variance_share(stats: LayerStats) -> float:
     """How much of the variance the labels explain: a low rank made of classes is structure, not collapse.
 
-    Needs kept rows with labels of at least two classes. By chance about (classes - 1) / (rows - 1).
+    Needs kept rows with labels of at least two classes, and two rows a class on average: labels that are nearly the
+    images' names explain everything. By chance about (classes - 1) / (rows - 1).
     """
-    if stats.rows is None:
-        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
-    labelled = stats.rows.label >= 0
-    classes, place = stats.rows.label[labelled].unique(return_inverse=True)
-    if len(classes) < 2:
-        raise NoValueError(f"the kept rows have labels of {len(classes)} classes, at least 2 are needed")
-    x = stats.rows.values[labelled].to(torch.float64)
+    kept = _kept(stats)
+    labelled = kept.label >= 0
+    classes, place = kept.label[labelled].unique(return_inverse=True)
+    if len(classes) < 2 or len(place) < 2 * len(classes):
+        raise NoValueError(
+            f"{len(place)} kept rows have labels of {len(classes)} classes; at least 2 classes are needed, "
+            f"and 2 rows a class"
+        )
+    x = kept.values[labelled].to(torch.float64)
     y = x - x.mean(dim=0)
+    total = float(y.square().sum())
+    if total <= 0:
+        raise NoValueError("all labelled rows are the same")
     count = place.bincount().to(y.dtype)
     sums = y.new_zeros(len(classes), y.shape[1]).index_add_(0, place, y)
-    return float((sums.square().sum(dim=1) / count).sum() / y.square().sum())
+    return min(1.0, float((sums.square().sum(dim=1) / count).sum()) / total)

@@ -12,6 +12,12 @@ from torch import Tensor
 from collapse_lab.metrics._metric import ENTROPY_RANK, NoValueError, metric, series
 from collapse_lab.stats.layer import LayerStats
 
+FAINTEST = 1e-280
+"""Sums of fourth powers below have lost digits to underflow."""
+
+CANCELLED = 1e-10
+"""A difference of fourth moments below this share of them is rounding."""
+
 
 def _exp_entropy(weights: Tensor) -> float:
     share = weights / weights.sum()
@@ -91,7 +97,7 @@ def participation_ratio(stats: LayerStats) -> float:
     `participation_ratio_corrected`. A constant layer has no value.
     """
     variance = stats.singular_values.square()
-    return (variance.sum().square() / variance.square().sum()).item()
+    return (1 / (variance / variance.sum()).square().sum()).item()
 
 
 @metric(
@@ -114,9 +120,11 @@ def participation_ratio_corrected(stats: LayerStats) -> float:
         raise NoValueError(f"{n} rows, at least 4 are needed")
     covariance = stats.scatter / (n - 1)
     trace, square, fourth = covariance.trace().item(), covariance.square().sum().item(), stats.fourth / (n - 1)
+    if stats.fourth < FAINTEST:
+        raise NoValueError("the rows are so small that their fourth powers leave the range of float64; scale them up")
     trace_of_square = (n - 1) * (n - 2) * square + trace**2 - n * fourth
     square_of_trace = 2 * square + (n * n - 3 * n + 1) * trace**2 - n * fourth
-    if trace_of_square <= 0:
+    if trace_of_square <= CANCELLED * n * fourth:
         raise NoValueError("the estimate of tr Sigma^2 is not positive: too few rows for so many dimensions")
     return square_of_trace / trace_of_square
 
