@@ -37,7 +37,8 @@ class Comparison:
     """`table`: one row per (contrast, metric, site or "last third"); `metrics`: the tidy rows it was made from.
 
     Columns: contrast, kind, metric, site, positions, value (of the plain values), corrected, low, high, p, p_holm,
-    called, smallest (the smallest difference that could have been called), n_seeds, n_images, paired, primary.
+    called, smallest (the smallest difference that could have been called), n_seeds, n_images, paired, images_counted
+    (False: no leave-one-out values, the interval is over seeds alone), primary.
     """
 
     table: pd.DataFrame
@@ -157,16 +158,21 @@ def _inside(metric: str, contrast: Contrast, row: dict[str, Any]) -> dict[str, A
 def _gather(rows: pd.DataFrame) -> ArmValues:
     """The mean over sites of the values, and of the replicates, of each seed."""
     values = {seed: float(part.value.mean(skipna=False)) for seed, part in _by_seed(rows)}
-    sizes = next((tuple(size) for size in rows.group_sizes if size is not None), ())
-    usable = sizes and all(left is not None and len(left) == len(sizes) for left in rows.replicates)
+    grouped = {tuple(size) if _is_row(size) else () for size in rows.group_sizes}  # one, for runs on the same images
+    sizes = grouped.pop() if len(grouped) == 1 else ()
     replicates = {}
-    if usable:
+    if sizes and all(_is_row(left) and len(left) == len(sizes) for left in rows.replicates):
         for seed, part in _by_seed(rows):
             replicates[seed] = np.mean([np.asarray(left, dtype=float) for left in part.replicates], axis=0)
     hashes = "+".join(sorted(rows.images_hash.unique()))
     return ArmValues(
         values=values, replicates=replicates, sizes=sizes, images=hashes, n_images=int(rows.n_images.min())
     )
+
+
+def _is_row(value: Any) -> bool:
+    """Whether a cell holds several numbers: a list from `analyze`, an array from parquet; else it is empty."""
+    return isinstance(value, list | tuple | np.ndarray)
 
 
 def _by_seed(rows: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import t as student
 
-from collapse_lab.findings.uncertainty import half_width, jackknife
+from collapse_lab.findings.uncertainty import Estimate, half_width, jackknife
 
 Factors = Mapping[str, Mapping[str, bool]]
 """arm -> {factor: on or off}."""
@@ -55,13 +55,16 @@ def against(arms: list[str], baseline: str) -> list[Contrast]:
 
 
 def factorial(factors: Factors) -> list[Contrast]:
-    """Levels, main effects (on less off) and interactions (the effect of one with the other, less without)."""
+    """Levels, main effects (on less off) and interactions (the effect of one with the other, less without).
+
+    Each is averaged over the factors it does not name. Raises ValueError unless every combination has just one arm.
+    """
     if not factors:
         return []
     names = list(next(iter(factors.values())))
-    cells = {tuple(levels.get(name) for name in names): arm for arm, levels in factors.items()}
+    cells = {tuple(bool(levels.get(name)) for name in names) for levels in factors.values()}
     if (
-        any(list(levels) != names for levels in factors.values())
+        any(set(levels) != set(names) for levels in factors.values())
         or len(cells) != 2 ** len(names)
         or len(factors) != len(cells)
     ):
@@ -70,12 +73,14 @@ def factorial(factors: Factors) -> list[Contrast]:
     found = []
     for name in names:
         for on in (True, False):
-            weights = {arm: 1 / half for arm, levels in factors.items() if levels[name] is on}
+            weights = {arm: 1 / half for arm, levels in factors.items() if bool(levels[name]) is on}
             found.append(Contrast(name=f"{name} {'on' if on else 'off'}", kind="level", weights=weights))
         signs = {arm: (1 if levels[name] else -1) / half for arm, levels in factors.items()}
         found.append(Contrast(name=name, kind="effect", weights=signs))
     for one, two in combinations(names, 2):
-        signs = {arm: (1 if levels[one] == levels[two] else -1) * 2 / half for arm, levels in factors.items()}
+        signs = {
+            arm: (1 if bool(levels[one]) == bool(levels[two]) else -1) * 2 / half for arm, levels in factors.items()
+        }
         found.append(Contrast(name=f"{one} x {two}", kind="interaction", weights=signs))
     return found
 
@@ -87,9 +92,10 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any
     paired = all(arm.values.keys() == first.values.keys() and arm.images == first.images for arm in used.values())
     spread, seeds_freedom = _over_seeds(contrast, used, paired)
     value = sum(weight * _mean(used[name].values.values()) for name, weight in contrast.weights.items())
-    shift, noise, images_freedom = _over_images(contrast, used, paired, value)
-    variance, freedom = _add([(spread, seeds_freedom), (noise, images_freedom)])
-    corrected = value + shift
+    images = _over_images(contrast, used, paired, value)
+    over_images = [] if images is None else [(images.variance, images.freedom)]
+    variance, freedom = _add([(spread, seeds_freedom), *over_images])
+    corrected = value if images is None else images.corrected
     half = half_width(variance, freedom)
     n_seeds = min(len(arm.values) for arm in used.values())
     compared = contrast.kind in COMPARED
@@ -104,6 +110,7 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any
         "n_seeds": n_seeds,
         "n_images": min(arm.n_images for arm in used.values()),
         "paired": paired,
+        "images_counted": images is not None,
     }
 
 
@@ -126,33 +133,22 @@ def _variance_of_mean(values: Sequence[float]) -> tuple[float, float]:
     return (float(np.var(values, ddof=1)) / n, n - 1.0) if n > 1 else (math.nan, 0.0)
 
 
-def _over_images(
-    contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool, value: float
-) -> tuple[float, float, float]:
-    """Bias correction, variance over images and its degrees of freedom; (0, 0, 1) where no replicates were taken."""
+def _over_images(contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool, value: float) -> Estimate | None:
+    """The bias-corrected value with its variance over images; None where an arm has no leave-one-out values."""
     if any(not arm.replicates for arm in arms.values()):
-        return 0.0, 0.0, 1.0
+        return None
     left_out = {name: np.mean(list(arm.replicates.values()), axis=0) for name, arm in arms.items()}
     sizes = {name: arm.sizes for name, arm in arms.items()}
     if paired and len(set(sizes.values())) == 1:
         together = sum(weight * left_out[name] for name, weight in contrast.weights.items())
         estimate = jackknife(value, list(np.asarray(together)), next(iter(sizes.values())))
-        return (
-            (0.0, 0.0, 1.0)
-            if math.isnan(estimate.corrected)
-            else (
-                estimate.corrected - value,
-                estimate.variance,
-                estimate.freedom,
-            )
-        )
-    shift, parts = 0.0, []
-    for name, weight in contrast.weights.items():
-        own = _mean(arms[name].values.values())
-        estimate = jackknife(own, list(left_out[name]), sizes[name])
-        shift += weight * (estimate.corrected - own)
-        parts.append((weight**2 * estimate.variance, estimate.freedom))
-    return (shift, *_add(parts))
+    else:
+        own = {name: jackknife(_mean(arms[name].values.values()), list(left_out[name]), sizes[name]) for name in arms}
+        weighted = [(weight, own[name]) for name, weight in contrast.weights.items()]
+        variance, freedom = _add([(weight**2 * each.variance, each.freedom) for weight, each in weighted])
+        corrected = sum(weight * each.corrected for weight, each in weighted)
+        estimate = Estimate(corrected=corrected, variance=variance, freedom=freedom)
+    return None if math.isnan(estimate.corrected) else estimate
 
 
 def _add(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:

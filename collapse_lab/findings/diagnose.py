@@ -102,11 +102,11 @@ def _mean_dominates(values: Values) -> float | None:
 
 
 def _too_few(values: Values) -> float | None:
-    return 0.0 if values["n_effective"] < values["channels"] else None
+    return 0.0 if values["n_images"] < 2 or values["n_effective"] < values["channels"] else None
 
 
-def _status(status: str) -> Callable[[Values], float | None]:
-    return lambda values: 0.0 if values.get(f"status {status}") else None
+def _status(status: str, severity: float) -> Callable[[Values], float | None]:
+    return lambda values: severity if values.get(f"status {status}") else None
 
 
 _complete = _below("variance_share", NEAR_CONSTANT)
@@ -114,7 +114,7 @@ _complete = _below("variance_share", NEAR_CONSTANT)
 RULES = (
     Rule(
         kind="non_finite",
-        severity=_status("non_finite"),
+        severity=_status("non_finite", 1.0),
         metrics=("variance_share",),
         says="holds values that are not finite",
         advice="find the first layer and step that makes them; lower the learning rate or leave half precision",
@@ -199,7 +199,7 @@ RULES = (
     ),
     Rule(
         kind="degenerate",
-        severity=_status("degenerate"),
+        severity=_status("degenerate", 0.0),
         metrics=("variance_share",),
         says="is constant to rounding, so spectral metrics have no value",
         advice="see complete_collapse",
@@ -210,7 +210,7 @@ RULES = (
         kind="insufficient_samples",
         severity=_too_few,
         metrics=("effective_rank",),
-        says="was measured on {n_effective:.0f} effective rows for {channels:.0f} channels",
+        says="was measured on {n_images:.0f} images, worth {n_effective:.0f} rows, for {channels:.0f} channels",
         advice="capture more images, or compare at equal n only",
         reason="fewer rows than channels cannot fill every direction",
         fault=False,
@@ -231,7 +231,9 @@ def diagnose(measured: pd.DataFrame | Capture | LayerStats) -> list[Finding]:
         raise ValueError("the table is empty: there is nothing to diagnose")
     if len(table[["run", "arm", "seed"]].drop_duplicates()) > 1:
         raise ValueError("the table holds several runs; diagnose them one by one")
-    table = table[table.channels > 0]
+    table = table[table.channels > 0]  # the probe's row has none
+    if table.empty:
+        raise ValueError("the table holds no metric of a layer: there is nothing to diagnose")
     history = {step: _held(table[table.step == step]) for step in sorted(table.step.unique().tolist())}
     last = max(history)
     found = []
@@ -260,7 +262,7 @@ def _held(table: pd.DataFrame) -> dict[tuple[int, str], tuple[float, str, dict[s
     held: dict[tuple[int, str], tuple[float, str, dict[str, Any]]] = {}
     for (site, positions), part in table.groupby(["site", "positions"], sort=False):
         values: dict[str, Any] = dict(zip(part.metric, part.value, strict=True))
-        values |= {"n_effective": part.n_effective.iloc[0], "channels": float(part.channels.iloc[0])}
+        values |= {name: float(part[name].iloc[0]) for name in ("n_images", "n_effective", "channels")}
         values |= {f"status {status}": True for status in part.status.unique()}
         for place, rule in enumerate(RULES):
             severity = rule.severity(values)

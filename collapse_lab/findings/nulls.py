@@ -71,8 +71,7 @@ def effective_rank_null_share(stats: LayerStats) -> float:
 
     1 for independent channels of any scales; a sampled null wavers by a few percent.
     """
-    share = stats.singular_values / stats.singular_values.sum()
-    return float(torch.special.entr(share).sum().exp()) / shuffled_null(stats).effective_rank
+    return _effective_rank(stats.singular_values.square()) / shuffled_null(stats).effective_rank
 
 
 @metric(

@@ -15,7 +15,7 @@ from torch import Tensor
 from collapse_lab.capture.hooks import FEWEST_IMAGES
 from collapse_lab.findings.compare import PROBE
 from collapse_lab.findings.table import ORIGIN
-from collapse_lab.findings.uncertainty import jackknife
+from collapse_lab.findings.uncertainty import Estimate, jackknife
 from collapse_lab.metrics._metric import Measurement
 from collapse_lab.stats.accumulate import group_of
 
@@ -43,8 +43,11 @@ def linear_probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> T
     def fitted(strength: float, chosen: Any) -> Any:
         return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(x[chosen], y[chosen])
 
-    held = np.arange(len(x)) % HELD_OUT == 0
-    best = max(STRENGTHS, key=lambda strength: fitted(strength, ~held).score(x[held], y[held]))
+    # By chance, not by place: images often come sorted, or with their classes in turn.
+    held = np.random.default_rng(0).permutation(len(x)) % HELD_OUT == 0
+    best = 1.0
+    if len(np.unique(y[~held])) > 1 and held.any():
+        best = max(STRENGTHS, key=lambda strength: fitted(strength, ~held).score(x[held], y[held]))
     return torch.from_numpy(fitted(best, np.ones(len(x), dtype=bool)).predict(x_test) == y_test)
 
 
@@ -56,7 +59,7 @@ def probe_row(right: Tensor, ids: Tensor, images_hash: str, groups: int = 16) ->
     accuracy = right.double().mean().item()
     enough = len(right) >= FEWEST_IMAGES
     estimate = jackknife(accuracy, left_out, sizes)
-    low, high = estimate.interval() if enough else (math.nan, math.nan)
+    inside = [min(1.0, max(0.0, v)) if enough and math.isfinite(v) else math.nan for v in _ends(estimate)]
     n = len(right)
     judged = Measurement(
         metric=PROBE, value=accuracy, status="ok", reason="", floor=0.0, n_images=n, n_rows=n, n_effective=float(n)
@@ -68,14 +71,16 @@ def probe_row(right: Tensor, ids: Tensor, images_hash: str, groups: int = 16) ->
         "depth": 1.0,
         "channels": 0,
         **asdict(judged),
-        "corrected": estimate.corrected if enough else math.nan,
-        "low": max(0.0, low),
-        "high": min(1.0, high),
+        **dict(zip(("corrected", "low", "high"), inside, strict=True)),
         "replicates": left_out if enough else None,
         "group_sizes": sizes if enough else None,
         "images_hash": images_hash,
     }
     return pd.DataFrame([row])
+
+
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.corrected, *estimate.interval()
 
 
 def _left_out(right: Tensor, group: Tensor) -> Iterator[float]:

@@ -36,12 +36,14 @@ def half_width(variance: float, freedom: float, level: float = LEVEL) -> float:
 def jackknife(value: float, left_out: Sequence[float], sizes: Sequence[int]) -> Estimate:
     """Delete-m_j jackknife for unequal groups (Busing, Meijer & van der Leeden 1999), with groups - 1 degrees.
 
-    `left_out` are the values without each group, `sizes` the images in it. NaN where any of them is NaN, or with
-    fewer than two groups. Raises ValueError when both differ in length.
+    `left_out` are the values without each group, `sizes` the images in it; a group without images says nothing and is
+    passed over. NaN where any value is NaN, or with fewer than two groups. Raises ValueError when both differ in
+    length.
     """
     if len(left_out) != len(sizes):
         raise ValueError(f"{len(left_out)} values were left out for {len(sizes)} groups")
-    values, m = np.asarray(left_out, dtype=float), np.asarray(sizes, dtype=float)
+    held = np.asarray(sizes) > 0
+    values, m = np.asarray(left_out, dtype=float)[held], np.asarray(sizes, dtype=float)[held]
     if len(m) < 2 or not np.isfinite(values).all() or not math.isfinite(value):
         return Estimate(corrected=math.nan, variance=math.nan, freedom=math.nan)
     h = m.sum() / m
