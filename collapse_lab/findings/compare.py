@@ -34,11 +34,12 @@ PRIMARY = {"dead_channels": "act", "channel_cosine_distance_live": "act"}
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`table`: one row per (contrast, metric, site or "last third"); `metrics`: the tidy rows it was made from.
+    """`table`: one row per (contrast, metric, site or "last third"); `metrics`: the tidy rows it was made from;
+    `runs`: the folders they came from, if any.
 
-    Columns: contrast, kind, metric, site, positions, value (of the plain values), corrected, low, high, p, p_holm,
-    called, smallest (the smallest difference that could have been called), n_seeds, n_images, paired, images_counted
-    (False: no leave-one-out values, the interval is over seeds alone), primary.
+    Columns: contrast, kind, metric, site, positions, channels, value (of the plain values), corrected, low, high, p,
+    p_holm, called, smallest (the smallest difference that could have been called), n_seeds, n_images, paired,
+    images_counted (False: no leave-one-out values, the interval is over seeds alone), primary.
     """
 
     table: pd.DataFrame
@@ -46,6 +47,7 @@ class Comparison:
     baseline: str
     factors: Factors
     step: str
+    runs: tuple[Path, ...] = ()
 
     def row(self, contrast: str, metric: str, site: str = SUMMARY) -> pd.Series[Any]:
         """One row of the table; raises LookupError where there is none."""
@@ -86,10 +88,11 @@ def compare(
         )
         for label, chosen in places.items():
             found += _contrast_rows(rows[(rows.metric == metric) & rows.site.isin(chosen)], contrasts, metric, label)
+    paths = tuple(Path(run) for runs in arms.values() for run in runs if not isinstance(run, pd.DataFrame))
     if not found:
         raise ValueError("nothing can be compared: no headline metric has a value in every arm")
     table = _holm(pd.DataFrame(found))
-    return Comparison(table=table, metrics=rows, baseline=baseline, factors=factors, step=str(at))
+    return Comparison(table=table, metrics=rows, baseline=baseline, factors=factors, step=str(at), runs=paths)
 
 
 def _tables(arm: str, runs: Sequence[pd.DataFrame | Path | str]) -> pd.DataFrame:
@@ -140,7 +143,7 @@ def _contrast_rows(rows: pd.DataFrame, contrasts: list[Contrast], metric: str, s
         part = rows[rows.positions == positions]
         arms = {str(arm): _gather(own) for arm, own in part.groupby("arm", sort=False)}
         if all(any(math.isfinite(value) for value in arm.values.values()) for arm in arms.values()):
-            where = {"metric": metric, "site": site, "positions": positions}
+            where = {"metric": metric, "site": site, "positions": positions, "channels": int(part.channels.max())}
             known = [contrast for contrast in contrasts if set(contrast.weights) <= set(arms)]
             return [
                 {"contrast": c.name, "kind": c.kind, **where, **_inside(metric, c, evaluate(c, arms))} for c in known

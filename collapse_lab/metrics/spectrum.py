@@ -41,8 +41,9 @@ def singular_values(stats: LayerStats) -> Tensor:
 def effective_rank(stats: LayerStats) -> float:
     """Exponential of the entropy of the normalised singular values of the centred rows.
 
-    1 when all rows lie on one line, C when every direction varies equally. Noise-tail hungry: 0.1 noise on rank 3
-    of 64 reads 34; read it beside `participation_ratio`. A constant layer has no direction: status `degenerate`.
+    1 when all rows lie on one line, C when every direction varies equally. Noise-tail hungry: three directions of
+    deviation 1 among 64 of deviation 0.1 read 42.6; read it beside `participation_ratio` (4.3 there). A constant
+    layer has no direction: status `degenerate`.
     """
     return _exp_entropy(stats.singular_values)
 

@@ -1,1 +1,3 @@
 """What networks learn: each objective is a module around an encoder."""
+
+from collapse_lab.objectives.fcmae import FCMAE as FCMAE

@@ -1,0 +1,83 @@
+"""collapse_lab: whether, where, when and why the features of a vision network collapse.
+
+The public names, each resolved on first use (PEP 562): importing the package loads neither torch nor pandas.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from collapse_lab import objectives as objectives
+    from collapse_lab.capture.store import Capture as Capture
+    from collapse_lab.capture.store import load_capture as load_capture
+    from collapse_lab.data.source import open_images as open_images
+    from collapse_lab.findings.compare import Comparison as Comparison
+    from collapse_lab.findings.compare import compare as compare
+    from collapse_lab.findings.diagnose import Finding as Finding
+    from collapse_lab.findings.diagnose import diagnose as diagnose
+    from collapse_lab.findings.table import analyze as analyze
+    from collapse_lab.findings.table import capture as capture
+    from collapse_lab.findings.table import spectrum as spectrum
+    from collapse_lab.metrics._metric import measure as measure
+    from collapse_lab.metrics._metric import metric as metric
+    from collapse_lab.metrics._metric import series as series
+    from collapse_lab.models.convnext import build_model as build_model
+    from collapse_lab.report.page import report as report
+    from collapse_lab.stats.accumulate import stats_of as stats_of
+    from collapse_lab.stats.layer import LayerStats as LayerStats
+    from collapse_lab.train.checkpoint import load_model as load_model
+    from collapse_lab.train.config import Config as Config
+    from collapse_lab.train.config import load_config as load_config
+    from collapse_lab.train.loop import train as train
+
+_DEFINED_IN = {
+    "Capture": "capture.store",
+    "Comparison": "findings.compare",
+    "Config": "train.config",
+    "Finding": "findings.diagnose",
+    "LayerStats": "stats.layer",
+    "analyze": "findings.table",
+    "build_model": "models.convnext",
+    "capture": "findings.table",
+    "compare": "findings.compare",
+    "diagnose": "findings.diagnose",
+    "load_capture": "capture.store",
+    "load_config": "train.config",
+    "load_model": "train.checkpoint",
+    "measure": "metrics._metric",
+    "metric": "metrics._metric",
+    "open_images": "data.source",
+    "report": "report.page",
+    "series": "metrics._metric",
+    "spectrum": "findings.table",
+    "stats_of": "stats.accumulate",
+    "train": "train.loop",
+}
+__all__ = ["objectives", *_DEFINED_IN]
+
+
+class _Package(ModuleType):
+    """The rooms capture, train and report have the names of functions: importing a room must not hide its function."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "objectives":
+            return import_module("collapse_lab.objectives")
+        if name not in _DEFINED_IN:
+            raise AttributeError(f"module 'collapse_lab' has no attribute {name!r}")
+        value = getattr(import_module(f"collapse_lab.{_DEFINED_IN[name]}"), name)
+        super().__setattr__(name, value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _DEFINED_IN:
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*__all__, *super().__dir__()]
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,1 @@
+"""How it is asked: one file a command, no arithmetic."""

@@ -1,0 +1,85 @@
+"""collapse-lab analyze"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from collapse_lab.cli import output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from collapse_lab.findings.diagnose import Finding
+
+ALWAYS = ("site", "positions", "metric", "value", "low", "high", "status")
+
+
+def analyze(
+    path: Annotated[Path, typer.Argument(help="A run's folder, a capture's folder, or a metrics.parquet.")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="Show this one, repeatable.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline ones alone.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """The metrics of the last step, and what they mean."""
+    from collapse_lab.findings.diagnose import diagnose
+    from collapse_lab.metrics._metric import HEADLINE, METRICS
+
+    table = _table(path)
+    for name in metric or []:
+        if name not in set(table.metric):
+            METRICS[name]  # an unknown name raises with the nearest one
+    chosen = metric or (list(table.metric.unique()) if every else list(HEADLINE))
+    last = table[(table.step == table.step.max()) & table.metric.isin(chosen)]
+    findings = diagnose(table)
+    if json:
+        columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
+        output.print_json(
+            "analysis",
+            step=table.step.max(),
+            metrics=output.records(last[columns]),
+            findings=[_finding(finding) for finding in findings],
+        )
+        return
+    output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+    _print_findings(findings)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """The tidy table behind a path, made now from a capture that has none."""
+    from collapse_lab.capture.store import load_capture
+    from collapse_lab.findings.table import analyze as analyze_capture
+    from collapse_lab.findings.table import read_table
+
+    if path.is_file():
+        return read_table(path)
+    if (path / "metrics.parquet").is_file() or not (path / "capture.json").is_file():
+        return read_table(path / "metrics.parquet")
+    return analyze_capture(load_capture(path))
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    evidence = output.records(finding.evidence[["metric", "positions", "value", "low", "high", "status"]])
+    return {
+        "kind": finding.kind,
+        "site": finding.site,
+        "severity": finding.severity,
+        "fault": finding.fault,
+        "onset": finding.onset,
+        "text": finding.text,
+        "advice": finding.advice,
+        "evidence": evidence,
+    }
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    console = output.human()
+    faults = [finding for finding in findings if finding.fault]
+    console.print("No fault found." if not faults else f"{len(faults)} faults, worst first:", markup=False)
+    for finding in findings:
+        mark = "!" if finding.fault else "·"
+        console.print(f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}", markup=False)
+    for advice in dict.fromkeys(finding.advice for finding in faults):
+        console.print(f"  try: {advice}", markup=False)

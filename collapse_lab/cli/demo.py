@@ -1,0 +1,63 @@
+"""collapse-lab demo"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from collapse_lab.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress as Bar
+
+    from collapse_lab.study import Progress
+
+STUDY = Path(__file__).parents[1] / "demo.toml"
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("reports/demo"),
+    runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/demo"),
+    at_once: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 2,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """The example study: trains, measures, compares and writes a page. A second call reuses what is done."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from collapse_lab.cli.compare import print_comparison
+    from collapse_lab.report.page import report
+    from collapse_lab.study import read_study, run_study
+
+    study = read_study(STUDY)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=output.human()) as bar:
+        comparison = run_study(study, runs, at_once=at_once, on_progress=_shown(bar))
+        bar.console.print("writing the page ...")
+    page = report(comparison, out=out / "index.html", title=study.title)
+    if json:
+        output.print_json("demo", page=page, rows=output.records(comparison.table[comparison.table.primary]))
+        return
+    print_comparison(comparison)
+    print(page)
+
+
+def _shown(bar: Bar) -> Callable[[Progress], None]:
+    task = bar.add_task("runs", total=None)
+
+    def on_progress(progress: Progress) -> None:
+        failed = f", {len(progress.failed)} failed" if progress.failed else ""
+        text = f"{progress.finished} of {progress.runs} runs{failed}"
+        bar.update(task, description=text, total=progress.cost, completed=progress.done)
+
+    return on_progress

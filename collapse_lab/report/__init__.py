@@ -1,0 +1,1 @@
+"""How it looks: figures, words and the page."""

@@ -1,0 +1,76 @@
+"""What a page is made of: the runs' tables, logs and records, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from collapse_lab.findings.contrast import Factors
+from collapse_lab.findings.table import read_table
+from collapse_lab.runs import Run, read_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One run: its record, its tidy table, its series (singular values, variances) and its log."""
+
+    run: Run
+    arm: str
+    seed: int
+    record: dict[str, Any]
+    metrics: pd.DataFrame
+    series: pd.DataFrame
+    log: list[dict[str, Any]]
+
+
+def read_sources(paths: Iterable[Path | str]) -> list[Source]:
+    """The runs in these folders; a folder that only holds runs stands for all of them.
+
+    Raises FileNotFoundError for a folder without runs, or a run without a capture.
+    """
+    sources = [_read(Run(path)) for given in paths for path in _runs_in(Path(given))]
+    if not sources:
+        raise FileNotFoundError("no run was given; name one or more run folders")
+    return sources
+
+
+def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors | None]:
+    """Arm -> run folders, in the order of the runs, and the factors where all their combinations are there."""
+    arms: dict[str, list[Path]] = {}
+    factors: dict[str, dict[str, bool]] = {}
+    for source in sources:
+        arms.setdefault(source.arm, []).append(source.run.path)
+        if source.record.get("factors"):
+            factors[source.arm] = source.record["factors"]
+    names = {name for levels in factors.values() for name in levels}
+    return arms, (factors if names and len(factors) == 2 ** len(names) else None)
+
+
+def _runs_in(path: Path) -> Iterator[Path]:
+    if Run(path).exists():
+        yield path
+        return
+    inside = sorted(record.parent for record in path.glob("*/run.json"))
+    if not inside:
+        raise FileNotFoundError(f"{path} is not a run folder and holds none (make one with 'collapse-lab train')")
+    yield from inside
+
+
+def _read(run: Run) -> Source:
+    record = run.read()
+    if not run.metrics.is_file():
+        raise FileNotFoundError(f"{run.path} has no metrics yet; make them with 'collapse-lab capture {run.path}'")
+    series = read_table(run.series) if run.series.is_file() else pd.DataFrame()
+    return Source(
+        run=run,
+        arm=record.get("arm", run.name),
+        seed=record["seed"],
+        record=record,
+        metrics=read_table(run.metrics),
+        series=series,
+        log=read_lines(run.log),
+    )

@@ -1,0 +1,123 @@
+"""The finding in words, built from whatever the comparison holds; nothing is written in advance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from collapse_lab.findings.compare import FEWEST_SEEDS, PROBE, SUMMARY, Comparison
+from collapse_lab.metrics._metric import METRICS
+
+RANK = "effective_rank"
+DEAD = "dead_channels"
+Row = pd.Series  # of Comparison.table
+
+
+def sentences(comparison: Comparison) -> list[str]:
+    """What differs, factor by factor and then arm by arm, each with its interval and whether it can be called."""
+    told = [*_scale(comparison)]
+    for factor in dict.fromkeys(name for levels in comparison.factors.values() for name in levels):
+        told.append(_factor(comparison, factor))
+    told += _interactions(comparison)
+    told += [_arm(comparison, arm) for arm in _outside(comparison)]
+    told += _probe(comparison)
+    return told
+
+
+def number(value: float, unit: str = "") -> str:
+    """Two to three digits that a reader can take in; shares as percent."""
+    if value is None or math.isnan(value):
+        return "no value"
+    if unit.startswith("share"):
+        return f"{100 * value:.1f} %"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+
+
+def interval(row: Row[Any], unit: str = "") -> str:
+    """The bias-corrected value with its 95 % interval, where there is one."""
+    if math.isnan(row.low):
+        return number(row.corrected, unit)
+    return f"{number(row.corrected, unit)} [{number(row.low, unit)}, {number(row.high, unit)}]"
+
+
+def verdict(row: Row[Any]) -> str:
+    """Whether a difference can be called, and if not, why."""
+    if row.n_seeds < FEWEST_SEEDS:
+        return "not enough seeds to say"
+    if row.called:
+        return f"called, adjusted p = {row.p_holm:.2g}"
+    if math.isnan(row.smallest):
+        return "no interval, so nothing can be called"
+    unit = METRICS[row.metric].unit if row.metric in METRICS else ""
+    return f"not called; the smallest difference that could have been is {number(row.smallest, unit)}"
+
+
+def _scale(comparison: Comparison) -> Iterator[str]:
+    arms = comparison.table[comparison.table.kind == "arm"]
+    if arms.empty:
+        return
+    seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
+    step = int(comparison.metrics.step.max())
+    counted = (
+        f"{arms.contrast.nunique()} arms, {seeds} seed{'s' if seeds > 1 else ''} each, {images} images, step {step}"
+    )
+    yield f"{counted}; means over the last third of depth, bias-corrected, with 95 % intervals over seeds and images."
+    if seeds < FEWEST_SEEDS:
+        yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval at all."
+
+
+def _factor(comparison: Comparison, factor: str) -> str:
+    on, off, effect = (comparison.row(name, RANK) for name in (f"{factor} on", f"{factor} off", factor))
+    text = (
+        f"Blocks with {factor} use {interval(on)} of {on.channels} dimensions, without it {interval(off)}: "
+        f"{factor} changes the effective rank by {interval(effect)} ({verdict(effect)})."
+    )
+    dead = _maybe(comparison, factor, DEAD)
+    if dead is not None:
+        text += f" It changes the share of dead channels by {interval(dead, 'share')} ({verdict(dead)})."
+    return text
+
+
+def _interactions(comparison: Comparison) -> Iterator[str]:
+    table = comparison.table
+    chosen = table[(table.kind == "interaction") & (table.metric == RANK) & (table.site == SUMMARY)]
+    for _, row in chosen.iterrows():
+        one, _, two = str(row.contrast).partition(" x ")
+        yield f"The effect of {one} on the effective rank is {interval(row)} greater with {two} ({verdict(row)})."
+
+
+def _outside(comparison: Comparison) -> list[str]:
+    """Arms that no factor speaks of, the baseline aside."""
+    arms = comparison.table[comparison.table.kind == "arm"].contrast.unique()
+    return [str(arm) for arm in arms if arm not in comparison.factors and arm != comparison.baseline]
+
+
+def _arm(comparison: Comparison, arm: str) -> str:
+    contrast = f"{arm} - {comparison.baseline}"
+    own, base, less = (comparison.row(name, RANK) for name in (arm, comparison.baseline, contrast))
+    text = (
+        f"{arm}: {interval(own)} of {own.channels} dimensions, {comparison.baseline} {interval(base)}; "
+        f"difference {interval(less)} ({verdict(less)})."
+    )
+    dead, change = _maybe(comparison, arm, DEAD), _maybe(comparison, contrast, DEAD)
+    if dead is not None and change is not None:
+        text += f" It leaves {interval(dead, 'share')} of the channels after the activation dead ({verdict(change)})."
+    return text
+
+
+def _probe(comparison: Comparison) -> Iterator[str]:
+    table = comparison.table
+    arms = table[(table.metric == PROBE) & (table.kind == "arm")].sort_values("value", ascending=False)
+    if len(arms):
+        listed = ", ".join(f"{row.contrast} {interval(row, 'share')}" for _, row in arms.iterrows())
+        yield f"Linear probe accuracy on the frozen features: {listed}."
+
+
+def _maybe(comparison: Comparison, contrast: str, metric: str) -> Row[Any] | None:
+    try:
+        return comparison.row(contrast, metric)
+    except LookupError:
+        return None

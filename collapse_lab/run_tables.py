@@ -1,0 +1,119 @@
+"""From a run's checkpoints to its tables: captures at chosen steps, metrics, series and the linear probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from collapse_lab.capture.store import Capture
+from collapse_lab.data.source import Images, normalise, open_images
+from collapse_lab.findings.probes import linear_probe, probe_row
+from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
+from collapse_lab.runs import Run
+from collapse_lab.train.checkpoint import load_step
+from collapse_lab.train.config import Config
+
+BATCH = 512
+SITES = ("kind:block", "kind:act", "kind:response")
+POSITIONS = ("sampled:8", "pooled")
+
+
+def batches(images: Images, config: Config) -> Iterator[dict[str, Tensor]]:
+    """The images as a model of this configuration takes them, with labels and identities."""
+    for batch in images.batches(BATCH):
+        pixels = normalise(batch.image, config.data.mean, config.data.std)
+        yield {"image": pixels, "label": batch.label, "id": batch.id}
+
+
+def capture_step(
+    run: Run,
+    config: Config,
+    step: int,
+    images: Images,
+    *,
+    sites: Sequence[str] = SITES,
+    positions: Sequence[str] = POSITIONS,
+    keep_rows: int = 0,
+) -> Capture:
+    """The encoder of one step, on whole images."""
+    model = load_step(run, step).to(device())
+    return capture(model, batches(images, config), sites=sites, positions=positions, keep_rows=keep_rows)
+
+
+def write_step(run: Run, step: int, captured: Capture, *, whole: bool) -> None:
+    """The capture's tables into the run's folder, with statistics and rows where it is kept `whole`."""
+    folder, where = run.capture(step), origin(run, step)
+    write_table(series_table(captured).assign(**where), folder / "series.parquet")
+    write_table(analyze(captured).assign(**where), folder / "metrics.parquet")
+    if whole:
+        captured.save(folder)
+
+
+def measured_steps(run: Run) -> list[int]:
+    """Steps that have their tables, ascending."""
+    return sorted(_step(path) for path in (run.path / "captures").glob("step-*/metrics.parquet"))
+
+
+def gather(run: Run) -> Path:
+    """Join the tables of all steps, and the probe's row where there is one, into the run's metrics and series."""
+    steps = measured_steps(run)
+    if not steps:
+        raise FileNotFoundError(f"{run.path} has no capture; make one with 'collapse-lab capture {run.path}'")
+    parts = [read_table(run.capture(step) / "metrics.parquet") for step in steps]
+    parts += [read_table(path) for path in [probe_path(run)] if path.is_file()]
+    write_table(pd.concat([read_table(run.capture(step) / "series.parquet") for step in steps]), run.series)
+    return write_table(pd.concat(parts, ignore_index=True), run.metrics)
+
+
+def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> pd.DataFrame:
+    """Accuracy of a linear classifier on the pooled last features of the encoder of one step."""
+    model = load_step(run, step).to(device()).eval()
+    encoded = [(_encode(model, images, config), images.label) for images in (train, test)]
+    right = linear_probe(*encoded)
+    table = read_table(run.capture(step) / "metrics.parquet")
+    row = probe_row(right, test.id, str(table.images_hash.iloc[0])).assign(**origin(run, step))
+    write_table(row, probe_path(run))
+    return row
+
+
+def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[str], positions: Sequence[str]) -> None:
+    """Everything a study wants of a finished run; what is there already is not made again.
+
+    The last step's capture is kept whole, of the others the tables. Images without labels get no probe.
+    """
+    test = open_images(config.data.uri, "test", config.data.size)
+    for step in steps:
+        if step not in measured_steps(run):
+            captured = capture_step(run, config, step, test, sites=sites, positions=positions)
+            write_step(run, step, captured, whole=step == steps[-1])
+    if test.classes and not probe_path(run).is_file():
+        probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
+    gather(run)
+
+
+def origin(run: Run, step: int) -> dict[str, Any]:
+    """The columns that say where a row comes from."""
+    record = run.read()
+    return {"run": run.name, "arm": record.get("arm", run.name), "seed": record["seed"], "step": step}
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def probe_path(run: Run) -> Path:
+    return run.path / "captures" / "probe.parquet"
+
+
+def _step(path: Path) -> int:
+    return int(path.parent.name.removeprefix("step-"))
+
+
+def _encode(model: nn.Module, images: Images, config: Config) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([model(batch["image"].to(device())).cpu() for batch in batches(images, config)])

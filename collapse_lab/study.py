@@ -1,0 +1,226 @@
+"""Arms x seeds: what is missing is run, each run in a process of its own; what is done is used as it is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from collapse_lab.findings.compare import Comparison, compare
+from collapse_lab.run_tables import POSITIONS, SITES, measure_run, measured_steps
+from collapse_lab.runs import Run, read_lines
+from collapse_lab.train.config import Config, make_config, merged
+from collapse_lab.train.loop import train
+
+CAPTURE_COST = 20
+"""A capture counts as so many steps in the progress."""
+POLL = 0.5
+
+
+class Arm(BaseModel):
+    """What an arm changes in the study's configuration, and its place in a factorial (or none)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    config: dict[str, Any] = {}
+    factors: dict[str, bool] = {}
+
+
+class Study(BaseModel):
+    """A question as data: a base configuration, arms that change it, seeds, and when and where to look."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"[\w-]+")
+    title: str
+    baseline: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    captures: tuple[int, ...] = Field(min_length=1, description="steps, ascending; the last one is compared")
+    sites: tuple[str, ...] = SITES
+    positions: tuple[str, ...] = POSITIONS
+    config: dict[str, Any] = {}
+    arms: dict[str, Arm]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a study."""
+
+    arm: str
+    seed: int
+    config: Config
+    captures: tuple[int, ...]
+    sites: tuple[str, ...]
+    positions: tuple[str, ...]
+    factors: dict[str, bool]
+
+    @property
+    def run(self) -> Run:
+        return Run(Path(self.config.out))
+
+    def finished(self) -> bool:
+        """Trained with this very configuration, and measured at every step."""
+        record = self.run.read() if self.run.exists() else {}
+        same = record.get("status") == "finished" and record.get("config") == self.config.identity()
+        return same and record.get("measured") == self.asked()
+
+    def asked(self) -> dict[str, Any]:
+        """What is measured, as run.json records it."""
+        return {"captures": list(self.captures), "sites": list(self.sites), "positions": list(self.positions)}
+
+    def done(self) -> float:
+        """Steps and captures behind it, in steps."""
+        if self.finished():
+            return self.cost()
+        steps = read_lines(self.run.log)
+        return (steps[-1]["step"] if steps else 0) + CAPTURE_COST * len(measured_steps(self.run))
+
+    def cost(self) -> float:
+        return self.config.steps + CAPTURE_COST * len(self.captures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is: runs finished, of all; work done, of all; what failed, with its error."""
+
+    finished: int
+    runs: int
+    done: float
+    cost: float
+    failed: dict[str, str]
+
+
+def read_study(path: Path) -> Study:
+    """A study from a TOML file; raises ValueError naming what is wrong, FileNotFoundError where there is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no study {path}; give a TOML file")
+    try:
+        study = Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ValueError(f"{path} is not a study: {error}") from None
+    if study.baseline not in study.arms:
+        raise ValueError(f"the baseline {study.baseline!r} is not an arm; arms: {', '.join(study.arms)}")
+    return study
+
+
+def jobs_of(study: Study, folder: Path) -> list[Job]:
+    """One job an arm and seed, in `folder`; raises ValueError for a configuration that is refused."""
+    names = {arm: re.sub(r"[^\w-]+", "-", arm).strip("-").lower() for arm in study.arms}
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"two arms would share a folder: {', '.join(names.values())}")
+    jobs = []
+    for seed in study.seeds:
+        for arm, changes in study.arms.items():
+            own = {"seed": seed, "out": str(folder / f"{names[arm]}-seed{seed}"), "save": {"at": list(study.captures)}}
+            values = merged(merged(study.config, changes.config), own)
+            jobs.append(
+                Job(
+                    arm=arm,
+                    seed=seed,
+                    config=make_config(values),
+                    captures=study.captures,
+                    sites=study.sites,
+                    positions=study.positions,
+                    factors=changes.factors,
+                )
+            )
+    return jobs
+
+
+def run_study(
+    study: Study, folder: Path, *, at_once: int = 2, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Comparison:
+    """Run what is missing, `at_once` runs at a time, and compare the arms.
+
+    A run that fails does not stop the others. Raises RuntimeError naming every failed run with its error; a stop by
+    hand stops the runs after their step, and the next call goes on from there.
+    """
+    jobs = jobs_of(study, folder)
+    failed: dict[str, str] = {}
+    for alive in _work_off([job for job in jobs if not job.finished()], at_once, failed):
+        on_progress(_progress(jobs, alive, failed))
+    on_progress(_progress(jobs, [], failed))
+    if failed:
+        listed = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed, the others are kept: {listed}")
+    return compare_study(study, folder)
+
+
+def compare_study(study: Study, folder: Path) -> Comparison:
+    """The comparison of a study whose runs are there."""
+    runs: dict[str, list[Path]] = {arm: [] for arm in study.arms}
+    for job in jobs_of(study, folder):
+        runs[job.arm].append(job.run.path)
+    factors = {arm: changes.factors for arm, changes in study.arms.items() if changes.factors}
+    return compare(runs, baseline=study.baseline, factors=factors, at=study.captures[-1])
+
+
+def work(job: Job) -> None:
+    """Train and measure one run, going on where it stands; its arm and factors go into run.json."""
+    path = train(job.config)
+    run = Run(path)
+    run.update(arm=job.arm, factors=job.factors)
+    measure_run(run, job.config, job.captures, job.sites, job.positions)
+    run.update(measured=job.asked())
+
+
+def _work_off(pending: list[Job], at_once: int, failed: dict[str, str]) -> Iterator[list[Job]]:
+    """Keep `at_once` processes busy; yields the jobs under way a few times a second. Leaving early stops them."""
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads hold
+    alive: list[tuple[Job, SpawnProcess]] = []
+    waiting = list(pending)
+    try:
+        while waiting or alive:
+            while waiting and len(alive) < at_once:
+                job = waiting.pop(0)
+                process = context.Process(target=_work_alone, args=(job,), name=job.run.name)
+                process.start()
+                alive.append((job, process))
+            yield [job for job, _ in alive]
+            time.sleep(POLL)
+            for job, process in [pair for pair in alive if not pair[1].is_alive()]:
+                process.join()
+                alive.remove((job, process))
+                if process.exitcode:
+                    failed[job.run.name] = _why(job, process.exitcode)
+    finally:
+        for _, process in alive:
+            process.terminate()  # the run finishes its step and saves
+        for _, process in alive:
+            process.join()
+
+
+def _work_alone(job: Job) -> None:
+    """In a process of its own: an error is left for the parent beside the run, without a traceback on the screen."""
+    note = job.run.path.with_suffix(".error")
+    note.unlink(missing_ok=True)
+    try:
+        work(job)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        raise SystemExit(1) from None
+
+
+def _why(job: Job, code: int) -> str:
+    note = job.run.path.with_suffix(".error")
+    if code == 1 and note.is_file():
+        why = note.read_text(encoding="utf-8")
+        note.unlink()
+        return why
+    return f"its process ended with {code} (out of memory, or stopped from outside)"
+
+
+def _progress(jobs: list[Job], alive: list[Job], failed: dict[str, str]) -> Progress:
+    done = {job.run.name: job.done() for job in jobs}
+    finished = sum(job.finished() for job in jobs if job not in alive)
+    cost = sum(job.cost() for job in jobs)
+    return Progress(finished=finished, runs=len(jobs), done=sum(done.values()), cost=cost, failed=dict(failed))
