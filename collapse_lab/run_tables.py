@@ -15,7 +15,7 @@ from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.runs import Run
-from collapse_lab.train.checkpoint import load_step
+from collapse_lab.train.checkpoint import load_step, prune_checkpoints
 from collapse_lab.train.config import Config
 
 BATCH = 512
@@ -84,7 +84,8 @@ def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> p
 def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[str], positions: Sequence[str]) -> None:
     """Everything a study wants of a finished run; what is there already is not made again.
 
-    The last step's capture is kept whole, of the others the tables. Images without labels get no probe.
+    The last step's capture and checkpoint are kept whole, of the others the tables. Images without labels get no
+    probe.
     """
     test = open_images(config.data.uri, "test", config.data.size)
     for step in steps:
@@ -94,6 +95,7 @@ def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[
     if test.classes and not probe_path(run).is_file():
         probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
     gather(run)
+    prune_checkpoints(run, steps[-1], keep=1, at=())
 
 
 def origin(run: Run, step: int) -> dict[str, Any]:

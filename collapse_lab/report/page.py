@@ -83,9 +83,8 @@ def _summary(comparison: Comparison) -> list[tuple[str, list[str]]]:
     units = {**{name: METRICS[name].unit for name in HEADLINE}, PROBE: "share"}
     rows = []
     for metric, unit in units.items():
-        own = table[table.metric == metric].set_index("contrast")
-        cells = [words.interval(own.loc[arm], unit) if arm in own.index else "–" for arm in _arms(comparison)]
-        rows.append((metric, cells))
+        cells = {row.contrast: words.interval(row, unit) for _, row in table[table.metric == metric].iterrows()}
+        rows.append((metric, [cells.get(arm, "–") for arm in _arms(comparison)]))
     return rows
 
 

@@ -29,10 +29,16 @@ def sentences(comparison: Comparison) -> list[str]:
 
 def number(value: float, unit: str = "") -> str:
     """Two to three digits that a reader can take in; shares as percent."""
-    if value is None or math.isnan(value):
+    if math.isnan(value):
         return "no value"
     if unit.startswith("share"):
-        return f"{100 * value:.1f} %"
+        return f"{_digits(100 * value)} %"
+    return _digits(value)
+
+
+def _digits(value: float) -> str:
+    if value == 0:
+        return "0"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
@@ -40,7 +46,8 @@ def interval(row: Row[Any], unit: str = "") -> str:
     """The bias-corrected value with its 95 % interval, where there is one."""
     if math.isnan(row.low):
         return number(row.corrected, unit)
-    return f"{number(row.corrected, unit)} [{number(row.low, unit)}, {number(row.high, unit)}]"
+    scale = 100 if unit.startswith("share") else 1
+    return f"{number(row.corrected, unit)} [{_digits(scale * row.low)}, {_digits(scale * row.high)}]"
 
 
 def verdict(row: Row[Any]) -> str:
@@ -49,6 +56,8 @@ def verdict(row: Row[Any]) -> str:
         return "not enough seeds to say"
     if row.called:
         return f"called, adjusted p = {row.p_holm:.2g}"
+    if row.low == row.high == 0:
+        return "no difference at all"
     if math.isnan(row.smallest):
         return "no interval, so nothing can be called"
     unit = METRICS[row.metric].unit if row.metric in METRICS else ""
@@ -61,10 +70,11 @@ def _scale(comparison: Comparison) -> Iterator[str]:
         return
     seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
     step = int(comparison.metrics.step.max())
-    counted = (
-        f"{arms.contrast.nunique()} arms, {seeds} seed{'s' if seeds > 1 else ''} each, {images} images, step {step}"
+    scope = f"{arms.contrast.nunique()} arms, {seeds} seed{'s' if seeds > 1 else ''} each"
+    yield (
+        f"{scope}, {images} images, step {step}; means over the last third of depth, bias-corrected, with 95 % "
+        f"intervals over seeds and images."
     )
-    yield f"{counted}; means over the last third of depth, bias-corrected, with 95 % intervals over seeds and images."
     if seeds < FEWEST_SEEDS:
         yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval at all."
 
@@ -75,10 +85,19 @@ def _factor(comparison: Comparison, factor: str) -> str:
         f"Blocks with {factor} use {interval(on)} of {on.channels} dimensions, without it {interval(off)}: "
         f"{factor} changes the effective rank by {interval(effect)} ({verdict(effect)})."
     )
-    dead = _maybe(comparison, factor, DEAD)
-    if dead is not None:
-        text += f" It changes the share of dead channels by {interval(dead, 'share')} ({verdict(dead)})."
-    return text
+    return text + _factor_dead(comparison, factor)
+
+
+def _factor_dead(comparison: Comparison, factor: str) -> str:
+    """Nothing where no channel is dead with the factor or without: that is said once, of all arms."""
+    rows = [_maybe(comparison, name, DEAD) for name in (f"{factor} on", f"{factor} off", factor)]
+    on, off, effect = rows
+    if on is None or off is None or effect is None or on.value == off.value == 0:
+        return ""
+    return (
+        f" It leaves {interval(on, 'share')} of the channels after the activation dead, without it "
+        f"{interval(off, 'share')} ({verdict(effect)})."
+    )
 
 
 def _interactions(comparison: Comparison) -> Iterator[str]:
@@ -86,7 +105,7 @@ def _interactions(comparison: Comparison) -> Iterator[str]:
     chosen = table[(table.kind == "interaction") & (table.metric == RANK) & (table.site == SUMMARY)]
     for _, row in chosen.iterrows():
         one, _, two = str(row.contrast).partition(" x ")
-        yield f"The effect of {one} on the effective rank is {interval(row)} greater with {two} ({verdict(row)})."
+        yield f"The effect of {one} on the effective rank with {two}, less without it: {interval(row)} ({verdict(row)})."
 
 
 def _outside(comparison: Comparison) -> list[str]:
