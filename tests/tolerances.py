@@ -8,3 +8,18 @@ EXACT32 = 1e-5
 
 PINNED = 1e-12
 """float64 formulas of a few operations, against numbers written down here."""
+
+ORDER = 1e-12
+"""The same float64 sums in another order or split; absolute too, where a mean cosine is near 0."""
+
+ROUNDED_ROWS = 1e-6
+"""Rows kept in float32: 6e-8 each, through a difference from their mean."""
+
+HUGE_OFFSET = 1e-6
+"""An offset 1e3 times the deviation costs float64 data 3 digits of 16, and its square in a second moment 6."""
+
+NULL_WAVERS = 0.06
+"""20 draws of a Wishart matrix at some 10 rows a channel, against one sample."""
+
+SAMPLING = 0.08
+"""Moments of some 2,000 random rows against those of their population: a few over sqrt(2000)."""

@@ -1,0 +1,118 @@
+"""Known values of what happens to single channels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from collapse_lab.metrics._metric import NoValueError, measure
+from collapse_lab.metrics.channels import (
+    channel_variance,
+    channel_variance_gini,
+    channel_variance_q10,
+    channel_variance_q50,
+    correlation,
+    dead_channels,
+    dormant_ratio,
+    redundant_channels,
+    saturated_channels,
+)
+from tests import reference
+from tests.metrics.planted import normal, of_rows
+from tests.tolerances import EXACT64
+
+
+def test_channel_variance_and_its_summaries_are_numpys():
+    x = normal(60, 9) * torch.arange(1.0, 10)
+    stats, expected = of_rows(x), x.numpy().var(axis=0)
+    assert channel_variance(stats).tolist() == pytest.approx(expected.tolist(), rel=EXACT64)
+    assert channel_variance_q10(stats) == pytest.approx(np.quantile(expected, 0.1), rel=EXACT64)
+    assert channel_variance_q50(stats) == pytest.approx(np.median(expected), rel=EXACT64)
+    assert channel_variance_gini(stats) == pytest.approx(reference.gini(expected), rel=EXACT64)
+
+
+def test_gini_is_zero_when_equal_and_near_one_when_one_channel_has_all():
+    equal = torch.tensor([[1.0], [-1.0]]).repeat(10, 8)
+    assert channel_variance_gini(of_rows(equal)) == pytest.approx(0, abs=EXACT64)
+    assert channel_variance_gini(of_rows(equal * torch.eye(8)[0])) == pytest.approx(7 / 8, rel=EXACT64)
+
+
+def test_a_channel_is_dead_when_it_is_zero_on_every_row():
+    x = normal(100, 10)
+    x[:, :3] = 0
+    assert dead_channels(of_rows(x)) == 0.3
+
+
+def test_a_sparse_channel_that_fires_once_is_alive():
+    x = normal(500, 4)
+    x[:, 0] = 0
+    x[123, 0] = 0.01
+    assert dead_channels(of_rows(x)) == 0
+
+
+def test_a_channel_a_millionth_of_the_largest_is_dead():
+    x = torch.ones(50, 3, dtype=torch.float64)
+    x[:, 1], x[:, 2] = 0.9e-6, 1.1e-6
+    assert dead_channels(of_rows(x)) == pytest.approx(1 / 3)
+
+
+def test_a_layer_of_zeros_is_dead_and_dormant_and_not_saturated():
+    stats = of_rows(torch.zeros(20, 5))
+    values = {name: measure(name, stats) for name in ("dead_channels", "dormant_ratio", "saturated_channels")}
+    assert {name: each.value for name, each in values.items()} == {
+        "dead_channels": 1,
+        "dormant_ratio": 1,
+        "saturated_channels": 0,
+    }
+    assert {each.status for each in values.values()} == {"degenerate"}
+
+
+def test_a_channel_stuck_away_from_zero_is_saturated_and_not_dead():
+    x = normal(100, 8)
+    x[:, 0], x[:, 1] = 6.0, 0.0
+    stats = of_rows(x)
+    assert saturated_channels(stats) == 1 / 8
+    assert dead_channels(stats) == 1 / 8
+
+
+def test_dormant_channels_fire_below_a_fortieth_of_the_average():
+    x = torch.ones(10, 4, dtype=torch.float64)
+    x[:, 0], x[:, 1] = 0.018, 0.022  # of an average of 0.51: 0.035 and 0.043
+    assert dormant_ratio(of_rows(x)) == 0
+    x[:, 0] = 0.012  # 0.0236 of 0.5085
+    assert dormant_ratio(of_rows(x)) == 0.25
+
+
+def test_correlations_are_numpys_for_channels_that_vary():
+    x = normal(40, 5) @ normal(5, 5, seed=2)
+    x[:, 2] = 7
+    expected = np.corrcoef(x.numpy()[:, [0, 1, 3, 4]].T)
+    assert torch.allclose(correlation(of_rows(x)), torch.from_numpy(expected), rtol=0, atol=EXACT64)
+
+
+def test_copies_up_to_sign_and_scale_are_redundant():
+    x = normal(300, 6)
+    x[:, 1], x[:, 2] = -3 * x[:, 0], 5 + x[:, 3]
+    assert redundant_channels(of_rows(x)) == pytest.approx(4 / 6)
+    assert redundant_channels(of_rows(x + 1000)) == pytest.approx(4 / 6)
+
+
+def test_banded_correlation_is_not_redundancy():
+    x = normal(2000, 20)
+    x = x + 0.8 * x.roll(1, dims=1) + 0.5 * x.roll(2, dims=1)
+    assert redundant_channels(of_rows(x)) == 0
+
+
+def test_dead_channels_are_not_copies_of_each_other():
+    x = normal(200, 6)
+    x[:, 3:] = 0
+    assert redundant_channels(of_rows(x)) == 0
+    x[:, 1:] = 0
+    with pytest.raises(NoValueError, match="1 channels vary"):
+        redundant_channels(of_rows(x))
+
+
+def test_of_four_rows_one_pair_in_twenty_correlates_by_chance():
+    pairs = torch.stack([correlation(of_rows(normal(4, 2, seed=seed)))[0, 1].abs() for seed in range(600)])
+    assert (pairs > 0.95).double().mean().item() == pytest.approx(0.05, abs=0.027)  # 3 standard errors

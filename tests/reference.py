@@ -1,0 +1,87 @@
+"""The definitions, slow and obvious, in NumPy: what the streaming statistics and the metrics must agree with."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def unit(rows: Array) -> Array:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def mean_off_diagonal(matrix: Array) -> float:
+    """Of a square matrix, the mean over all i != j."""
+    n = len(matrix)
+    return float((matrix.sum() - np.trace(matrix)) / (n * (n - 1)))
+
+
+def singular_values(rows: Array) -> Array:
+    """Of the centred rows, by a float64 singular value decomposition."""
+    return np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
+
+
+def entropy_rank(weights: Array) -> float:
+    share = weights[weights > 0] / weights.sum()
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def channel_distances(maps: Array) -> dict[str, float]:
+    """(P, C) maps of one image -> the paper's distance, that of live channels, and that of mean-removed maps."""
+    return {"paper": _paper(maps), "live": _off(maps), "centred": _off(maps - maps.mean(axis=0))}
+
+
+def _paper(maps: Array) -> float:
+    channels = maps.shape[1]
+    total = 0.0
+    for i in range(channels):
+        for j in range(channels):
+            size = np.linalg.norm(maps[:, i]) * np.linalg.norm(maps[:, j])
+            total += (1 - (maps[:, i] @ maps[:, j] / size if size else 0.0)) / 2
+    return total / channels**2
+
+
+def _off(maps: Array) -> float:
+    size = np.linalg.norm(maps, axis=0)
+    live = maps[:, size > 1e-6 * size.max()]
+    return float("nan") if live.shape[1] < 2 else (1 - mean_off_diagonal(unit(live.T) @ unit(live.T).T)) / 2
+
+
+def position_cosine_raw(images: Array) -> float:
+    """(N, P, C): the mean cosine between two positions, averaged over images."""
+    return float(np.mean([mean_off_diagonal(unit(image) @ unit(image).T) for image in images]))
+
+
+def position_cosine_centred(images: Array) -> float:
+    """(N, P, C): mean of y_p . y_q over pairs of positions, over mean of |y_p|^2; y less the mean of all images."""
+    y = images - images.mean(axis=(0, 1))
+    together = np.mean([mean_off_diagonal(image @ image.T) for image in y])
+    return float(together / np.mean((y**2).sum(axis=2)))
+
+
+def intra_class_correlation(images: Array) -> float:
+    """(N, P, C): one-way analysis of variance over images, summed over channels."""
+    n, p, _ = images.shape
+    means = images.mean(axis=1)
+    between = p * ((means - images.mean(axis=(0, 1))) ** 2).sum() / (n - 1)
+    within = ((images - means[:, None]) ** 2).sum() / (n * (p - 1))
+    return float((between - within) / (between + (p - 1) * within))
+
+
+def participation_ratio_corrected(rows: Array) -> float:
+    """(tr Sigma)^2 over tr Sigma^2, each the average of an unbiased kernel over all four different rows."""
+    above, below = 0.0, 0.0
+    for i, j, k, m in permutations(range(len(rows)), 4):
+        one, two = rows[i] - rows[j], rows[k] - rows[m]
+        above += (one @ one) * (two @ two)
+        below += (one @ two) ** 2
+    return float(above / below)
+
+
+def gini(values: Array) -> float:
+    """Half of the mean absolute difference of all pairs, over the mean."""
+    return float(np.abs(values[:, None] - values[None, :]).mean() / (2 * values.mean()))

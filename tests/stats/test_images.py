@@ -1,0 +1,51 @@
+"""Sums over images of what lies inside one image, against loops over pairs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from collapse_lab.stats.images import image_sums
+from tests import reference
+from tests.metrics.planted import features
+from tests.tolerances import EXACT64
+
+
+def ragged(images: int = 8, positions: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features and present positions, from none to all of an image."""
+    present = torch.arange(positions) < torch.arange(images)[:, None].clamp(max=positions)
+    return features(6, images=images, positions=positions).masked_fill(~present[:, :, None], 0.0), present
+
+
+def test_sums_are_those_of_the_present_positions_image_by_image():
+    x, present = ragged()
+    sums = image_sums(x, present)
+    images = [image[seen].numpy() for image, seen in zip(x, present, strict=True) if seen.sum() > 1]
+    assert sums.n_spread == sums.n_positions == sums.n_channels_paper == len(images) == 6
+    distances = [reference.channel_distances(image) for image in images]
+    for form in ("paper", "live", "centred"):
+        cosine = getattr(sums, f"channels_{form}") / getattr(sums, f"n_channels_{form}")
+        assert (1 - cosine) / 2 == pytest.approx(sum(each[form] for each in distances) / 6, rel=EXACT64)
+    expected = sum(reference.position_cosine_raw(image[None]) for image in images)
+    assert sums.positions == pytest.approx(expected, rel=EXACT64)
+    spread = [((image - image.mean(axis=0)) ** 2).sum() / len(image) for image in images]
+    assert sums.spread == pytest.approx(sum(spread), rel=EXACT64)
+
+
+def test_merging_is_one_pass():
+    x, present = ragged(12)
+    whole = image_sums(x, present)
+    parts = image_sums(x[:5], present[:5]).merge(image_sums(x[5:9], present[5:9])).merge(image_sums(x[9:], present[9:]))
+    assert parts.between == pytest.approx(whole.between, rel=EXACT64)
+    assert torch.allclose(parts.mean, whole.mean, rtol=EXACT64)
+    assert parts.channels_live == pytest.approx(whole.channels_live, rel=EXACT64)
+
+
+def test_a_map_that_moves_by_less_than_its_rounding_has_no_centred_direction():
+    x = features(6, channels=3)
+    x[:, :, 1] = 100 + 0.1 * x[:, :, 0]
+    present = torch.ones(12, 4, dtype=torch.bool)
+    assert image_sums(x, present, eps=1e-7).n_channels_centred == 12
+    halves = image_sums(x, present, eps=torch.finfo(torch.bfloat16).eps)
+    others = image_sums(x[:, :, [0, 2]], present)
+    assert halves.channels_centred == pytest.approx(others.channels_centred, rel=EXACT64)
