@@ -119,8 +119,8 @@ class Capture(Mapping[Key, LayerStats]):
                 rows |= {
                     f"{name}|rows.{field.name}": _tensor(getattr(stats.rows, field.name)) for field in fields(KeptRows)
                 }
-        rows |= {f"{site}|maps.values": value for site, value in self.maps.values.items()}
-        rows |= {f"{site}|maps.id": value for site, value in self.maps.id.items()}
+        rows |= {f"{site}|maps.values": _tensor(value) for site, value in self.maps.values.items()}
+        rows |= {f"{site}|maps.id": _tensor(value) for site, value in self.maps.id.items()}
         files = {"stats.safetensors": tensors, "rows.safetensors": rows}
         for name, content in files.items():
             write_atomically(folder / name, partial(save_file, content))

@@ -21,9 +21,9 @@ def capture(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Pass images through a run's encoder once and write what its sites hold into the run."""
-    from collapse_lab import run_tables
     from collapse_lab.data.source import open_images
     from collapse_lab.runs import Run
+    from collapse_lab.study import tables
     from collapse_lab.train.config import load_config
 
     folder = Run(run)
@@ -34,17 +34,17 @@ def capture(
         raise FileNotFoundError(f"{run} has no checkpoint yet; train it first")
     chosen = max(found) if step is None else step
     images = open_images(config.data.uri, split, config.data.size)
-    captured = run_tables.capture_step(
+    captured = tables.capture_step(
         folder,
         config,
         chosen,
         images,
-        sites=sites or run_tables.SITES,
-        positions=positions or run_tables.POSITIONS,
+        sites=sites or tables.SITES,
+        positions=positions or tables.POSITIONS,
         keep_rows=keep_rows,
     )
-    run_tables.write_step(folder, chosen, captured, whole=True)
-    run_tables.gather(folder)
+    tables.write_step(folder, chosen, captured, whole=True)
+    tables.gather(folder)
     path = folder.capture(chosen)
     if json:
         output.print_json("capture", path=path, step=chosen, sites=captured.sites, images=captured.facts["images"])

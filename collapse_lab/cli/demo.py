@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress as Bar
 
-    from collapse_lab.study import Progress
+    from collapse_lab.study.run import Progress
 
-STUDY = Path(__file__).parents[1] / "demo.toml"
+STUDY = Path(__file__).parents[1] / "study" / "demo.toml"
 
 
 def demo(
@@ -31,7 +31,8 @@ def demo(
 
     from collapse_lab.cli.compare import print_comparison
     from collapse_lab.report.page import report
-    from collapse_lab.study import read_study, run_study
+    from collapse_lab.study.plan import read_study
+    from collapse_lab.study.run import run_study
 
     study = read_study(STUDY)
     columns = (

@@ -76,7 +76,7 @@ def _scale(comparison: Comparison) -> Iterator[str]:
         f"intervals over seeds and images."
     )
     if seeds < FEWEST_SEEDS:
-        yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval at all."
+        yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval."
 
 
 def _factor(comparison: Comparison, factor: str) -> str:
@@ -105,7 +105,8 @@ def _interactions(comparison: Comparison) -> Iterator[str]:
     chosen = table[(table.kind == "interaction") & (table.metric == RANK) & (table.site == SUMMARY)]
     for _, row in chosen.iterrows():
         one, _, two = str(row.contrast).partition(" x ")
-        yield f"The effect of {one} on the effective rank with {two}, less without it: {interval(row)} ({verdict(row)})."
+        text = f"The effect of {one} on the effective rank with {two}, less without it"
+        yield f"{text}: {interval(row)} ({verdict(row)})."
 
 
 def _outside(comparison: Comparison) -> list[str]:

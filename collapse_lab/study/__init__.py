@@ -1,0 +1,1 @@
+"""Questions: arms x seeds, run where they are missing, compared and told."""
