@@ -155,6 +155,7 @@ def _of_rows(rows: Tensor, chosen: Tensor) -> LayerStats:
     n, channels = x.shape
     mean = x.sum(dim=0) / max(1, n)
     y = x - mean
+    scatter = (y.T @ y).triu()  # a matrix product need not be symmetric to the bit; the stored triangle is all there is
     square = y.square().sum(dim=1)
     length = x.norm(dim=1, keepdim=True)
     unit = torch.where(length > 0, x / length, 0.0)
@@ -163,7 +164,7 @@ def _of_rows(rows: Tensor, chosen: Tensor) -> LayerStats:
         n_images=int((per_image > 0).sum()),
         rows_squared=float(per_image.square().sum()),
         mean=mean,
-        scatter=y.T @ y,
+        scatter=scatter + scatter.triu(1).T,
         third=square @ y,
         fourth=square.square().sum().item(),
         within=within,

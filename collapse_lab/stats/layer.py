@@ -216,7 +216,7 @@ def _shift(stats: LayerStats, by: Tensor) -> dict[str, Any]:
     n, along = stats.n_rows, stats.scatter @ by
     square, trace = (by @ by).item(), stats.scatter.diagonal().sum().item()
     return {
-        "scatter": torch.addr(stats.scatter, by, by, alpha=n),
+        "scatter": stats.scatter + n * torch.outer(by, by),  # symmetric to the bit, as it is stored
         "third": stats.third + 2 * along + (trace + n * square) * by,
         "fourth": stats.fourth
         + 4 * (by @ stats.third).item()

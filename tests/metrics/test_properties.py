@@ -1,10 +1,11 @@
-"""What every metric promises, by what it declares: bounds, invariances, merging, and a status for every broken layer."""
+"""What every metric promises by what it declares: bounds, invariances, merging, and a status for a broken layer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import collapse_lab.findings.nulls  # noqa: F401  (fills METRICS, as does the next)
-import collapse_lab.metrics  # noqa: F401
+import collapse_lab.findings.nulls
+import collapse_lab.metrics  # noqa: F401  (both fill METRICS)
 from collapse_lab.metrics._metric import METRICS, Measurement, measure
 from collapse_lab.stats.accumulate import Accumulator, stats_of, summarise
 from collapse_lab.stats.layer import LayerStats
@@ -283,7 +284,7 @@ def test_the_dimensions_stand_in_one_chain(seed, rows, channels, decay):
     stats = of_rows(x)
     chain = ("numerical_rank", "effective_rank", "effective_rank_energy", "participation_ratio", "stable_rank")
     values = [min(rows - 1, channels), *(METRICS[name].function(stats) for name in chain), 1]
-    for above, below in zip(values[:-1], values[1:], strict=True):
+    for above, below in pairwise(values):
         assert above >= below * (1 - ORDER)
 
 
