@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -15,12 +15,15 @@ from torch import Tensor
 from collapse_lab import draws
 from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.identity import read_ids, told_apart
-from collapse_lab.stats.images import ImageSums, image_sums
+from collapse_lab.stats.images import ImageSums, PerImage, per_image
 from collapse_lab.stats.layer import KeptRows, LayerStats
 from collapse_lab.stats.positions import choose_positions
 
 MOST_ROWS = 4096
 """Rows kept of a pooled site, and of an array: those with the smallest hash of image and position."""
+
+AT_ONCE = 1 << 20
+"""Numbers that are looked at together in float64: 8 MB, which a processor's cache holds."""
 
 LARGEST = 1e70
 """A value beyond counts as not finite: the fourth moments of so many rows would leave the range of float64."""
@@ -45,19 +48,10 @@ class Accumulator:
         self, features: Features, ids: Tensor, *, visible: Tensor | None = None, labels: Tensor | None = None
     ) -> None:
         """Take in one batch; see `summarise`."""
+        read = _read(features, ids, self.policies, visible=visible, labels=labels, seed=self.seed, keep=self.keep)
         group = group_of(ids, self.groups)
         for number in group.unique().tolist():
-            chosen = (group == number).nonzero()[:, 0]
-            part = summarise(
-                features[chosen],
-                ids[chosen],
-                self.policies,
-                visible=None if visible is None else visible[chosen],
-                labels=None if labels is None else labels[chosen],
-                seed=self.seed,
-                keep=self.keep,
-            )
-            for policy, stats in part.items():
+            for policy, stats in read.summed((group == number).nonzero()[:, 0]).items():
                 self._take(policy, number, stats)
 
     def merge(self, other: Accumulator) -> None:
@@ -116,34 +110,89 @@ def summarise(
     positions that are data; `labels` (N,) int64 stay with kept rows. `keep` rows are kept, of a pooled site at least
     MOST_ROWS. Raises TypeError for integers, ValueError for features without a channel.
     """
+    read = _read(features, ids, policies, visible=visible, labels=labels, seed=seed, keep=keep)
+    return read.summed(torch.arange(len(ids), device=ids.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """One batch, image by image, before any sum: of which groups of images take their own."""
+
+    eps: float
+    owners: Tensor
+    images_key: Tensor
+    bad_values: Tensor
+    bad_rows: Tensor
+    inside: PerImage
+    rows: Mapping[str, tuple[Tensor, Tensor, Tensor]]
+    keep: int
+    dtype: torch.dtype
+
+    def summed(self, chosen: Tensor) -> dict[str, LayerStats]:
+        """The statistics of the chosen images under each policy."""
+        shared: dict[str, Any] = {
+            "eps": self.eps,
+            "images": self.inside.sums(chosen),
+            "bad_values": int(self.bad_values[chosen].sum()),
+            "bad_rows": int(self.bad_rows[chosen].sum()),
+            "images_key": int(self.images_key[chosen].sum()) % (1 << 64),
+        }
+        result = {}
+        for policy, parts in self.rows.items():
+            rows, counted, key = (part[chosen] for part in parts)
+            kept = max(self.keep, MOST_ROWS) if policy == "pooled" else self.keep
+            sample = _keep(rows, counted, key, self.owners[:, chosen], kept, self.dtype) if kept else None
+            result[policy] = replace(_of_rows(rows, counted), rows=sample, **shared)
+        return result
+
+
+def _read(
+    features: Features,
+    ids: Tensor,
+    policies: Sequence[str],
+    *,
+    visible: Tensor | None,
+    labels: Tensor | None,
+    seed: int,
+    keep: int,
+) -> _Read:
+    """Look at a batch a few images at a time: float64 copies of all of it are never held at once."""
     if not features.is_floating_point():
         raise TypeError(f"statistics are taken of floating-point features, got {features.dtype}")
     if not features.shape[2]:
         raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
-    x = features.to(torch.float64)
-    finite = x.abs() <= LARGEST  # False for NaN
-    present = finite.all(dim=2)
-    bad = ~finite
-    if visible is not None:
-        present, bad = present & visible, bad & visible[:, :, None]
-    x = x.masked_fill(~present[:, :, None], 0.0)
     eps = torch.finfo(features.dtype).eps
-    shared: dict[str, Any] = {
-        "eps": eps,
-        "images": image_sums(x, present, eps),
-        "bad_values": int(bad.sum()),
-        "bad_rows": int(bad.any(dim=2).sum()),
-        "images_key": int(draws.hashed(draws.key("images"), ids, 1).sum()) % (1 << 64),
-    }
-    result = {}
-    for policy in policies:
-        rows, chosen, key = choose_positions(x, present, ids, policy, seed)
-        kept = max(keep, MOST_ROWS) if policy == "pooled" else keep
-        precision = torch.float64 if features.dtype == torch.float64 else torch.float32
-        owners = torch.stack([ids, torch.full_like(ids, -1) if labels is None else labels])
-        sample = _keep(rows, chosen, key, owners, kept, precision) if kept else None
-        result[policy] = replace(_of_rows(rows, chosen), rows=sample, **shared)
-    return result
+    few = max(1, AT_ONCE // max(1, features[0].numel())) if len(features) else 1
+    bad_values, bad_rows, inside = [], [], []
+    rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {policy: [] for policy in policies}
+    for images in torch.arange(len(features), device=features.device).split(few):
+        x = features[images].to(torch.float64)
+        data = None if visible is None else visible[images]
+        finite = x.abs() <= LARGEST  # False for NaN
+        bad = ~finite if data is None else ~finite & data[:, :, None]
+        present = finite.all(dim=2) if data is None else finite.all(dim=2) & data
+        x = x.masked_fill(~present[:, :, None], 0.0)
+        bad_values.append(bad.sum(dim=(1, 2)))
+        bad_rows.append(bad.any(dim=2).sum(dim=1))
+        inside.append(per_image(x, present, eps))
+        for policy in policies:
+            rows[policy].append(choose_positions(x, present, ids[images], policy, seed))
+    return _Read(
+        eps=eps,
+        owners=torch.stack([ids, torch.full_like(ids, -1) if labels is None else labels]),
+        images_key=draws.hashed(draws.key("images"), ids, 1)[:, 0],
+        bad_values=torch.cat(bad_values),
+        bad_rows=torch.cat(bad_rows),
+        inside=PerImage.joined(inside),
+        rows={policy: _joined(parts) for policy, parts in rows.items()},
+        keep=keep,
+        dtype=torch.float64 if features.dtype == torch.float64 else torch.float32,
+    )
+
+
+def _joined(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    rows, counted, key = (torch.cat(each) for each in zip(*parts, strict=True))
+    return rows, counted, key
 
 
 def _of_rows(rows: Tensor, chosen: Tensor) -> LayerStats:

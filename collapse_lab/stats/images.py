@@ -5,6 +5,7 @@ They use every present position whatever the rows are, at a cost of O(C P) an im
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -53,41 +54,75 @@ class ImageSums:
         return ImageSums(**added)
 
 
-def image_sums(x: Tensor, present: Tensor, eps: float = 0.0) -> ImageSums:
-    """The sums of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False; `eps` is its rounding."""
+@dataclass(frozen=True, kw_only=True)
+class PerImage:
+    """What lies inside each image of a batch, before it is summed.
+
+    `cosines` (4, N): between channels (paper, live, centred) and between positions, NaN where undefined; `held` (N,)
+    present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C).
+    """
+
+    cosines: Tensor
+    held: Tensor
+    spread: Tensor
+    mean: Tensor
+
+    @staticmethod
+    def joined(parts: Sequence[PerImage]) -> PerImage:
+        """The images of all parts, in order."""
+        whole = {each.name: [getattr(part, each.name) for part in parts] for each in fields(PerImage)}
+        return PerImage(
+            **{name: torch.cat(values, dim=1 if name == "cosines" else 0) for name, values in whole.items()}
+        )
+
+    def sums(self, chosen: Tensor | slice = slice(None)) -> ImageSums:
+        """Summed over the chosen images."""
+        cosines = self.cosines[:, chosen]
+        total = cosines.nansum(dim=1).tolist()
+        count = (~cosines.isnan()).sum(dim=1).tolist()
+        several = self.held[chosen] >= 2
+        held, spread, mean = (part[chosen][several] for part in (self.held, self.spread, self.mean))
+        middle = mean.mean(dim=0) if len(mean) else mean.new_zeros(mean.shape[1])
+        return ImageSums(
+            channels_paper=total[0],
+            n_channels_paper=count[0],
+            channels_live=total[1],
+            n_channels_live=count[1],
+            channels_centred=total[2],
+            n_channels_centred=count[2],
+            positions=total[3],
+            n_positions=count[3],
+            spread=(spread / held).sum().item(),
+            spread_pairs=(spread / (held * (held - 1))).sum().item(),
+            n_spread=len(held),
+            between=(mean - middle).square().sum().item(),
+            mean=middle,
+        )
+
+
+def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
+    """Of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False; `eps` is its rounding."""
     held = present.sum(dim=1).to(x.dtype)  # (N,)
     several = held >= 2
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)
     centred = (x - mean[:, None]) * present[:, :, None]
     size = x.norm(dim=1)  # (N, C), of each channel's map
     smallest = DEAD * size.amax(dim=1, keepdim=True)
-
-    paper = _unit_sum(x, size, size > 0).square().sum(dim=1) / x.shape[2] ** 2
-    live, n_live = _off_diagonal(_unit_sum(x, size, size > smallest), (size > smallest).sum(dim=1), several)
     centred_size = centred.norm(dim=1)
     moving = centred_size > torch.maximum(smallest, eps * size)
-    apart, n_apart = _off_diagonal(_unit_sum(centred, centred_size, moving), moving.sum(dim=1), several)
-
     length = x.norm(dim=2)  # (N, P)
-    alike, n_alike = _off_diagonal(_unit_sum(x.mT, length, length > 0), (length > 0).sum(dim=1), several)
 
-    spread = centred.square().sum(dim=(1, 2))[several]
-    middle = mean[several].mean(dim=0) if several.any() else x.new_zeros(x.shape[2])
-    return ImageSums(
-        channels_paper=paper[several].sum().item(),
-        n_channels_paper=int(several.sum()),
-        channels_live=live,
-        n_channels_live=n_live,
-        channels_centred=apart,
-        n_channels_centred=n_apart,
-        positions=alike,
-        n_positions=n_alike,
-        spread=(spread / held[several]).sum().item(),
-        spread_pairs=(spread / (held * (held - 1))[several]).sum().item(),
-        n_spread=int(several.sum()),
-        between=(mean[several] - middle).square().sum().item(),
-        mean=middle,
-    )
+    paper = _unit_sum(x, size, size > 0).square().sum(dim=1) / x.shape[2] ** 2
+    live = _off_diagonal(x, size, size > smallest)
+    apart = _off_diagonal(centred, centred_size, moving)
+    alike = _off_diagonal(x.mT, length, length > 0)
+    cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
+    return PerImage(cosines=cosines, held=held, spread=centred_size.square().sum(dim=1), mean=mean)
+
+
+def image_sums(x: Tensor, present: Tensor, eps: float = 0.0) -> ImageSums:
+    """The sums over all images of one batch; see `per_image`."""
+    return per_image(x, present, eps).sums()
 
 
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
@@ -96,9 +131,8 @@ def _unit_sum(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
     return torch.einsum("nab,nb->na", x, scale)
 
 
-def _off_diagonal(total: Tensor, count: Tensor, several: Tensor) -> tuple[float, int]:
-    """Mean cosine between two different unit vectors, summed over images with two of them; from their sum `total`."""
-    defined = several & (count >= 2)
-    n = count[defined].to(total.dtype)
-    cosine = (total[defined].square().sum(dim=1) - n) / (n * (n - 1))
-    return cosine.sum().item(), int(defined.sum())
+def _off_diagonal(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
+    """(N,) mean cosine between two different kept vectors along the last axis of x; NaN with fewer than two."""
+    n = kept.sum(dim=1).to(x.dtype)
+    cosine = (_unit_sum(x, size, kept).square().sum(dim=1) - n) / (n * (n - 1))
+    return cosine.where(n >= 2, torch.nan)
