@@ -1,0 +1,201 @@
+"""Planted collapse of every kind is found by name; what only looks like it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from collapse_lab.findings.diagnose import RULES, diagnose
+from collapse_lab.findings.table import analyze
+from collapse_lab.stats.accumulate import stats_of, summarise
+from collapse_lab.stats.layer import LayerStats
+from tests.findings.tables import row, table
+from tests.metrics.planted import normal, of_rows, rotation
+
+C = 48
+
+
+def rows(n: int = 20 * C) -> Tensor:
+    return normal(n, C)
+
+
+def kinds(measured: LayerStats | pd.DataFrame, *, faults: bool = True) -> set[str]:
+    return {finding.kind for finding in diagnose(measured) if finding.fault or not faults}
+
+
+def power_law(exponent: float, *, turned: bool) -> Tensor:
+    x = rows() * torch.arange(1.0, C + 1).double() ** (-exponent / 2)
+    return x @ rotation(C) if turned else x
+
+
+def heavy(*shape: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).standard_t(3, size=shape))
+
+
+def banded() -> Tensor:
+    x = rows()
+    return x + 0.8 * x.roll(1, dims=1) + 0.5 * x.roll(2, dims=1)
+
+
+HEALTHY: dict[str, Callable[[], Tensor]] = {
+    "isotropic": rows,
+    **{
+        f"power law {exponent}{' turned' * turned}": lambda e=exponent, t=turned: power_law(e, turned=t)
+        for exponent in (0.5, 1.0, 1.5)
+        for turned in (False, True)
+    },
+    "sparse code": lambda: (rows() - 1.5).clamp(min=0),
+    "very sparse code": lambda: (rows() - 2.5).clamp(min=0),
+    "heavy tails of values": lambda: heavy(20 * C, C),
+    "heavy tails of rows": lambda: rows() * heavy(20 * C, 1).abs(),
+    "offset": lambda: rows() + math.sqrt(15),  # a sixteenth of the energy varies
+    "banded correlation": banded,
+    "scales from 1 to 1000": lambda: rows() * torch.logspace(0, 3, C, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", list(HEALTHY))
+def test_a_healthy_layer_has_no_finding(name):
+    assert diagnose(of_rows(HEALTHY[name]())) == []
+
+
+def with_zeros(share: float) -> Tensor:
+    x = rows()
+    x[:, : round(share * C)] = 0
+    return x
+
+
+def with_copies() -> Tensor:
+    x = rows()
+    x[:, 12:24] = -2 * x[:, :12]
+    return x
+
+
+def stuck() -> Tensor:
+    x = rows()
+    x[:, :6] = 0.7
+    return x
+
+
+PLANTED: dict[str, tuple[set[str], Callable[[], Tensor]]] = {
+    "a constant plus small noise": ({"complete_collapse"}, lambda: 1 + 1e-4 * rows()),
+    "a constant": ({"complete_collapse", "saturated_channels"}, lambda: torch.full((100, C), 2.0)),
+    "all zero": ({"complete_collapse", "dead_channels"}, lambda: torch.zeros(100, C)),
+    "rank 3": ({"dimensional_collapse"}, lambda: rows()[:, :3] @ rotation(C)[:3]),
+    "rank 3 with a little noise": ({"dimensional_collapse"}, lambda: rows()[:, :3] @ rotation(C)[:3] + 1e-3 * rows()),
+    "a fifth of the channels dead": ({"dead_channels"}, lambda: with_zeros(0.2)),
+    "an eighth of the channels stuck": ({"saturated_channels"}, stuck),
+    "half of the channels in pairs of copies": ({"channel_redundancy"}, with_copies),
+    "an offset of five deviations": ({"mean_dominance"}, lambda: rows() + 5),
+}
+
+
+@pytest.mark.parametrize("name", list(PLANTED))
+def test_planted_collapse_is_found_and_nothing_else(name):
+    expected, make = PLANTED[name]
+    found = kinds(of_rows(make()))
+    assert found >= expected
+    # A low rank of few channels makes copies too: that is a second true finding.
+    assert found - expected <= ({"channel_redundancy"} if "rank" in name else set())
+
+
+def test_oversmoothed_positions_are_found_and_varied_ones_are_not():
+    smooth = normal(500, 1, 16) + 0.1 * normal(500, 4, 16, seed=1)
+    assert kinds(stats_of(smooth)) == {"spatial_oversmoothing"}
+    assert kinds(stats_of(normal(500, 1, 16) + 0.5 * normal(500, 4, 16, seed=1))) == set()
+    assert kinds(stats_of(smooth[:, :1])) == set()  # one position agrees with itself
+
+
+def test_a_low_rank_that_the_classes_explain_is_a_note():
+    label = torch.arange(20 * C) % 4
+    x = 10 * normal(4, C, seed=3)[label] + 0.05 * rows()
+    assert "dimensional_collapse" not in kinds(of_rows(x, labels=label))
+    notes = [finding for finding in diagnose(of_rows(x, labels=label)) if finding.kind == "class_structured"]
+    assert [note.fault for note in notes] == [False]
+    assert "dimensional_collapse" in kinds(of_rows(x))
+    [fault] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "dimensional_collapse"]
+    assert "cannot tell class structure from low rank here" in fault.text
+
+
+def test_a_few_dead_channels_are_a_note():
+    findings = diagnose(of_rows(with_zeros(1 / C)))
+    assert [(finding.kind, finding.fault, finding.severity) for finding in findings] == [("dead_channels", False, 0)]
+    assert findings[0].text == "has 2.1% of its channels at zero on every image"
+
+
+def test_few_rows_and_one_image_are_said():
+    assert kinds(of_rows(normal(20, C)), faults=False) == {"insufficient_samples"}
+    assert kinds(of_rows(normal(1, 1)), faults=False) == {"insufficient_samples"}
+    assert kinds(stats_of(normal(12, 1, 16).repeat(1, 9, 1)), faults=False) >= {"insufficient_samples"}
+
+
+def test_values_that_are_not_finite_come_first():
+    x = 1 + 1e-4 * rows()
+    x[3, 2] = math.nan
+    findings = diagnose(of_rows(x))
+    assert [finding.kind for finding in findings] == ["non_finite", "complete_collapse"]
+    assert findings[0].severity == 1
+    assert kinds(of_rows(torch.full((9, 4), math.nan))) == {"non_finite"}
+
+
+def test_severity_grows_with_the_fault_and_evidence_holds_its_numbers():
+    findings = [diagnose(of_rows(with_zeros(share)))[0] for share in (0.125, 0.5, 0.75)]
+    severities = [finding.severity for finding in findings]
+    assert severities == sorted(severities)
+    assert severities[0] == pytest.approx(0.025 / 0.9)
+    assert findings[1].evidence.value.tolist() == [0.5]
+    assert findings[1].evidence.metric.tolist() == ["dead_channels"]
+    assert all(0 <= each <= 1 for each in severities)
+
+
+def test_the_policy_that_shows_it_worst_is_the_evidence():
+    x = normal(400, 9, 8) + 1
+    x = x - x.mean(dim=1, keepdim=True) + 1 + 1e-3 * normal(400, 1, 8, seed=1)  # pooled, the images are the same
+    stats = summarise(x, torch.arange(400), ("sampled:2", "pooled"))
+    tables = [analyze(each).assign(positions=policy) for policy, each in stats.items()]
+    [finding] = [each for each in diagnose(pd.concat(tables)) if each.kind == "complete_collapse"]
+    assert set(finding.evidence.positions) == {"pooled"}
+
+
+def history(*shares: float) -> pd.DataFrame:
+    return table(*(row(v, seed=0, metric="dead_channels", step=10 * k, site="a") for k, v in enumerate(shares)))
+
+
+@pytest.mark.parametrize(
+    ("shares", "onset"),
+    [((0.5, 0.5), 0), ((0.0, 0.0, 0.5), 20), ((0.5, 0.0, 0.5, 0.6), 20), ((0.0, 0.05, 0.2, 0.3), 20)],
+)
+def test_the_onset_is_the_first_step_from_which_it_holds_to_the_end(shares, onset):
+    [finding] = diagnose(history(*shares))
+    assert finding.onset == onset
+
+
+def test_what_has_passed_is_no_finding():
+    assert diagnose(history(0.5, 0.0)) == []
+
+
+def test_findings_are_sorted_by_how_bad_they_are():
+    both = pd.concat([history(0.2), history(0.9).assign(site="b"), history(0.05).assign(site="c")])
+    assert [(finding.site, finding.fault) for finding in diagnose(both)] == [("b", True), ("a", True), ("c", False)]
+
+
+def test_what_cannot_be_diagnosed_is_refused_in_words():
+    with pytest.raises(ValueError, match="the table is empty"):
+        diagnose(history(0.2).iloc[:0])
+    with pytest.raises(ValueError, match="several runs"):
+        diagnose(pd.concat([history(0.2), history(0.2).assign(seed=1)]))
+    with pytest.raises(ValueError, match="no metric of a layer"):
+        diagnose(history(0.2).assign(channels=0))
+
+
+def test_every_rule_gives_reason_and_advice():
+    for rule in RULES:
+        assert rule.reason
+        assert rule.advice
+        assert rule.says

@@ -1,0 +1,103 @@
+"""The tidy table: a row a metric, with the interval that its replicates give."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from collapse_lab.capture.store import load_capture
+from collapse_lab.findings.table import analyze, capture, read_table, series_table, spectrum, write_table
+from collapse_lab.findings.uncertainty import jackknife
+from collapse_lab.metrics._metric import HEADLINE, METRICS, measure
+from collapse_lab.stats.accumulate import stats_of
+from tests.capture.small import LAYOUT, SITES, Small, images
+from tests.metrics.planted import features
+from tests.tolerances import ORDER
+
+
+@pytest.fixture(scope="module")
+def captured():
+    labels = torch.arange(100) % 4
+    return capture(Small(), [(images(100), labels)], sites=SITES, layout=LAYOUT)
+
+
+def test_there_is_one_row_a_site_policy_and_metric(captured):
+    found = analyze(captured)
+    assert len(found) == 3 * 2 * len(METRICS)
+    assert not found.duplicated(["site", "positions", "metric"]).any()
+    assert found.depth.unique().tolist() == [0, 0.5, 1]
+    assert found.images_hash.nunique() == 1
+    assert set(found[found.site == "head"].channels) == {4}
+    assert found[found.status == "ok"].value.notna().all()
+
+
+def test_values_are_those_of_measure_and_intervals_those_of_the_jackknife(captured):
+    found = analyze(captured).set_index(["site", "positions", "metric"])
+    for name in HEADLINE:
+        one = found.loc[("conv", "pooled", name)]
+        assert one.value == pytest.approx(measure(name, captured["conv", "pooled"]).value, nan_ok=True)
+        if one.replicates is not None and np.isfinite(one.replicates).all():
+            estimate = jackknife(one.value, one.replicates, one.group_sizes)
+            clip = METRICS[name].clip
+            assert (one.corrected, one.low) == (clip(estimate.corrected), clip(estimate.interval()[0]))
+            assert one.low <= one.corrected <= one.high
+    assert found.loc[("conv", "pooled", "rankme")].replicates is None
+    assert math.isnan(found.loc[("conv", "pooled", "rankme")].low)
+    assert sum(found.loc[("conv", "pooled", "effective_rank")].group_sizes) == 100
+
+
+def test_bare_statistics_are_one_site_without_a_name():
+    found = analyze(stats_of(features(0)))
+    assert set(found.site) == {""}
+    assert set(found.positions) == {"all"}
+    assert found.low.isna().all()
+
+
+def test_a_shuffled_loader_gives_the_same_table(captured):
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(3))
+    batches = [(images(100)[part], part % 4) for part in order.split(9)]
+    other = analyze(capture(Small(), batches, sites=SITES, layout=LAYOUT))
+    one = analyze(captured)
+    pd.testing.assert_frame_equal(
+        one.drop(columns=["replicates", "group_sizes"]),
+        other.drop(columns=["replicates", "group_sizes"]),
+        rtol=1e3 * ORDER,  # the correction multiplies rounding by the number of groups, an interval divides by it
+        atol=1e3 * ORDER,
+    )
+
+
+def test_a_stored_capture_gives_the_same_table(captured, tmp_path: Path):
+    pd.testing.assert_frame_equal(analyze(load_capture(captured.save(tmp_path))), analyze(captured), rtol=0, atol=0)
+
+
+def test_tables_survive_parquet(captured, tmp_path: Path):
+    found = analyze(captured)
+    stored = read_table(write_table(found, tmp_path / "metrics.parquet"))
+    lists = ["replicates", "group_sizes"]
+    pd.testing.assert_frame_equal(stored.drop(columns=lists), found.drop(columns=lists), rtol=0, atol=0)
+    for one, two in zip(stored.replicates, found.replicates, strict=True):
+        assert (one is None) == (two is None)
+        assert one is None or np.array_equal(one, two, equal_nan=True)
+    with pytest.raises(FileNotFoundError, match=r"there is no table .*none\.parquet"):
+        read_table(tmp_path / "none.parquet")
+
+
+def test_series_hold_a_value_a_direction_or_channel(captured):
+    found = series_table(captured)
+    part = found[(found.site == "conv") & (found.positions == "pooled")]
+    values = part[part.series == "singular_values"].sort_values("index").value
+    assert values.tolist() == captured["conv", "pooled"].singular_values.tolist()
+    assert part[part.series == "channel_variance"].value.tolist() == captured["conv", "pooled"].variance.tolist()
+
+
+def test_the_spectrum_comes_with_its_floor():
+    stats = stats_of(features(0))
+    values, floor = spectrum(stats)
+    assert isinstance(values, np.ndarray)
+    assert (np.diff(values) <= 0).all()
+    assert ((values == 0) | (values > floor)).all()
