@@ -166,12 +166,8 @@ def _read(
     bad_values, bad_rows, inside = [], [], []
     rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {policy: [] for policy in policies}
     for images in torch.arange(len(features), device=features.device).split(few):
-        x = features[images].to(torch.float64)
         data = None if visible is None else visible[images]
-        finite = x.abs() <= LARGEST  # False for NaN
-        bad = ~finite if data is None else ~finite & data[:, :, None]
-        present = finite.all(dim=2) if data is None else finite.all(dim=2) & data
-        x = x.masked_fill(~present[:, :, None], 0.0)
+        x, present, bad = _finite(features[images].to(torch.float64).contiguous(), data)
         bad_values.append(bad.sum(dim=(1, 2)))
         bad_rows.append(bad.any(dim=2).sum(dim=1))
         inside.append(per_image(x, present, eps))
@@ -188,6 +184,16 @@ def _read(
         keep=keep,
         dtype=torch.float64 if features.dtype == torch.float64 else torch.float32,
     )
+
+
+def _finite(x: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """x (N, P, C), zero where it is no data; where it is, (N, P); its values that are not finite, (N, P, C or 1)."""
+    clean = x.abs().amax(dim=2) <= LARGEST  # (N, P), False for NaN
+    present = clean if visible is None else clean & visible
+    if present.all():  # the usual case: nothing to clear, nothing to count
+        return x, present, ~clean[:, :, None]
+    bad = ~(x.abs() <= LARGEST)
+    return x.masked_fill(~present[:, :, None], 0.0), present, bad if visible is None else bad & visible[:, :, None]
 
 
 def _joined(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

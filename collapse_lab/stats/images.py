@@ -106,16 +106,16 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     several = held >= 2
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)
     centred = (x - mean[:, None]) * present[:, :, None]
-    size = x.norm(dim=1)  # (N, C), of each channel's map
+    size = x.square().sum(dim=1).sqrt()  # (N, C), of each channel's map; norm() is slow along this axis
     smallest = DEAD * size.amax(dim=1, keepdim=True)
-    centred_size = centred.norm(dim=1)
+    centred_size = centred.square().sum(dim=1).sqrt()
     moving = centred_size > torch.maximum(smallest, eps * size)
     length = x.norm(dim=2)  # (N, P)
 
-    paper = _unit_sum(x, size, size > 0).square().sum(dim=1) / x.shape[2] ** 2
-    live = _off_diagonal(x, size, size > smallest)
-    apart = _off_diagonal(centred, centred_size, moving)
-    alike = _off_diagonal(x.mT, length, length > 0)
+    paper = _unit_sum(x, size[:, None], size > 0, dim=2).square().sum(dim=1) / x.shape[2] ** 2
+    live = _off_diagonal(x, size[:, None], size > smallest, dim=2)
+    apart = _off_diagonal(centred, centred_size[:, None], moving, dim=2)
+    alike = _off_diagonal(x, length[:, :, None], length > 0, dim=1)
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
     return PerImage(cosines=cosines, held=held, spread=centred_size.square().sum(dim=1), mean=mean)
 
@@ -125,14 +125,15 @@ def image_sums(x: Tensor, present: Tensor, eps: float = 0.0) -> ImageSums:
     return per_image(x, present, eps).sums()
 
 
-def _unit_sum(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
-    """(N, A): the sum over the last axis B of x (N, A, B) divided by `size` (N, B), of those B that are kept."""
-    scale = torch.where(kept, 1 / size, 0.0)
-    return torch.einsum("nab,nb->na", x, scale)
+def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:
+    """The sum along `dim` of x (N, P, C) over its `size` (one of the other axes 1), where `kept` (N, B) is true."""
+    scale = torch.where(kept.view_as(size), 1 / size, 0.0)
+    total: Tensor = torch.linalg.vecdot(x, scale, dim=dim)
+    return total
 
 
-def _off_diagonal(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
-    """(N,) mean cosine between two different kept vectors along the last axis of x; NaN with fewer than two."""
+def _off_diagonal(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:
+    """(N,) mean cosine between two different kept vectors, which stand side by side along `dim`; NaN under two."""
     n = kept.sum(dim=1).to(x.dtype)
-    cosine = (_unit_sum(x, size, kept).square().sum(dim=1) - n) / (n * (n - 1))
+    cosine = (_unit_sum(x, size, kept, dim).square().sum(dim=1) - n) / (n * (n - 1))
     return cosine.where(n >= 2, torch.nan)

@@ -19,6 +19,7 @@ from collapse_lab.train.checkpoint import load_step, prune_checkpoints
 from collapse_lab.train.config import Config
 
 BATCH = 512
+GROUPS = 16
 SITES = ("kind:block", "kind:act", "kind:response")
 POSITIONS = ("sampled:8", "pooled")
 
@@ -38,11 +39,13 @@ def capture_step(
     *,
     sites: Sequence[str] = SITES,
     positions: Sequence[str] = POSITIONS,
+    groups: int = GROUPS,
     keep_rows: int = 0,
 ) -> Capture:
     """The encoder of one step, on whole images."""
     model = load_step(run, step).to(device())
-    return capture(model, batches(images, config), sites=sites, positions=positions, keep_rows=keep_rows)
+    seen = batches(images, config)
+    return capture(model, seen, sites=sites, positions=positions, groups=groups, keep_rows=keep_rows)
 
 
 def write_step(run: Run, step: int, captured: Capture, *, whole: bool) -> None:
@@ -84,14 +87,17 @@ def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> p
 def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[str], positions: Sequence[str]) -> None:
     """Everything a study wants of a finished run; what is there already is not made again.
 
-    The last step's capture and checkpoint are kept whole, of the others the tables. Images without labels get no
-    probe.
+    The last step's capture and checkpoint are kept whole and its metrics have intervals over images; of the others
+    the tables are kept, without. Images without labels get no probe.
     """
     test = open_images(config.data.uri, "test", config.data.size)
     for step in steps:
         if step not in measured_steps(run):
-            captured = capture_step(run, config, step, test, sites=sites, positions=positions)
-            write_step(run, step, captured, whole=step == steps[-1])
+            last = step == steps[-1]
+            captured = capture_step(
+                run, config, step, test, sites=sites, positions=positions, groups=GROUPS if last else 0
+            )
+            write_step(run, step, captured, whole=last)
     if test.classes and not probe_path(run).is_file():
         probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
     gather(run)
