@@ -58,16 +58,17 @@ def effective_rank(stats: LayerStats) -> float:
     on_constant="computed",
     biased_below=ENTROPY_RANK,
 )
-def rankme(stats: LayerStats) -> float:
-    """Exponential of the entropy of the normalised singular values of the rows as they are, no epsilon added.
+def rankme(stats: LayerStats, eps: float = 0.0) -> float:
+    """Exponential of the entropy of the normalised singular values of the rows as they are.
 
     A common offset counts as one strong direction, so it reads low where only the mean dominates. A constant layer
-    that is not zero reads 1; an all-zero layer has no value.
+    that is not zero reads 1; an all-zero layer has no value. `eps` is added to each of the min(n, C) shares: the paper
+    has 1e-7; the tables have 0, since the sum of many epsilons is a rank of its own.
     """
-    values = stats.uncentred_singular_values
+    values = stats.uncentred_singular_values[: max(1, min(stats.n_rows, stats.channels))]
     if not values.any():
         raise NoValueError("every row is zero")
-    return _exp_entropy(values)
+    return float(torch.special.entr(values / values.sum() + eps).sum().exp())
 
 
 @metric(
@@ -151,6 +152,10 @@ def stable_rank(stats: LayerStats) -> float:
     source="count of singular values above the floor of the statistics",
     on_constant=0.0,
 )
-def numerical_rank(stats: LayerStats) -> float:
-    """Directions whose singular value stands above rounding. Any noise at all fills it up. 0 for a constant layer."""
-    return float((stats.singular_values > 0).sum())
+def numerical_rank(stats: LayerStats, tolerance: float = 0.0) -> float:
+    """Directions whose singular value stands above rounding, and above `tolerance` of the largest (0 in tables).
+
+    Any noise at all fills it up. 0 for a constant layer.
+    """
+    values = stats.singular_values
+    return float(((values > 0) & (values > tolerance * values[0])).sum())

@@ -74,6 +74,20 @@ def test_rank_of_a_constant_layer_is_one_uncentred_and_none_centred():
     assert measure("rankme", of_rows(torch.zeros(20, 6))).reason == "every row is zero"
 
 
+def test_an_epsilon_in_every_dimension_is_a_rank_of_its_own():
+    stats = of_rows(isotropic_rows(3, channels=512, rows=600))
+    assert rankme(stats) == pytest.approx(3, rel=EXACT64)
+    share = np.full(512, 1e-5) + np.pad(np.full(3, 1 / 3), (0, 509))
+    assert rankme(stats, eps=1e-5) == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=EXACT64)
+    assert rankme(stats, eps=1e-5) > 3.15
+    assert rankme(stats, eps=1e-7) == pytest.approx(3, abs=0.01)
+
+
+def test_a_numerical_rank_may_have_a_tolerance():
+    stats = of_rows(with_spectrum([1, 1e-2, 1e-4], channels=6))
+    assert [numerical_rank(stats, tolerance) for tolerance in (0.0, 1e-3, 0.1)] == [3, 2, 1]
+
+
 def test_entropy_counts_a_tail_of_noise_and_participation_does_not():
     exact = of_rows(with_spectrum([1.0] * 3 + [0.1] * 61, channels=64))
     assert effective_rank(exact) == pytest.approx(42.6, abs=0.05)
