@@ -139,7 +139,10 @@ class _Watch:
             self.layouts[site] = layout_of(self.model, site, tuple(output.shape), self.layout)
             self.shapes[site] = list(output.shape[1:])
             self.order.append(site)
-        features = as_features(output.detach(), self.layouts[site])
+        try:
+            features = as_features(output.detach(), self.layouts[site])
+        except ValueError as error:
+            raise ValueError(f"site {site!r}: {error}") from None
         if len(features) != len(self.batch.id):
             raise ValueError(
                 f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "

@@ -115,7 +115,9 @@ def _at(table: pd.DataFrame, at: str | int) -> pd.DataFrame:
     last = table.groupby("seed").step.transform("max")
     chosen = table[table.step == (last if at == "last" else int(at))]
     if chosen.seed.nunique() < table.seed.nunique():
-        raise ValueError(f"arm {table.arm.iloc[0]!r} has no capture at step {at}; steps: {sorted(table.step.unique().tolist())}")
+        raise ValueError(
+            f"arm {table.arm.iloc[0]!r} has no capture at step {at}; steps: {sorted(table.step.unique().tolist())}"
+        )
     return chosen
 
 

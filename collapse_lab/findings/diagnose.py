@@ -260,9 +260,13 @@ def diagnose(measured: pd.DataFrame | Capture | LayerStats) -> list[Finding]:
 def _held(table: pd.DataFrame) -> dict[tuple[int, str], tuple[float, str, dict[str, Any]]]:
     """(rule, site) -> severity, positions and values of the policy that shows it worst."""
     held: dict[tuple[int, str], tuple[float, str, dict[str, Any]]] = {}
+    # Rows with labels are kept of pooled sites: what they say of the classes holds for the site's other policies too.
+    explained = table[table.metric == "class_variance_share"].groupby("site").value.max()
     for (site, positions), part in table.groupby(["site", "positions"], sort=False):
         values: dict[str, Any] = dict(zip(part.metric, part.value, strict=True))
         values |= {name: float(part[name].iloc[0]) for name in ("n_images", "n_effective", "channels")}
+        if math.isnan(values.get("class_variance_share", math.nan)):
+            values["class_variance_share"] = explained.get(site, math.nan)
         values |= {f"status {status}": True for status in part.status.unique()}
         for place, rule in enumerate(RULES):
             severity = rule.severity(values)

@@ -216,7 +216,7 @@ def test_a_masked_batch_needs_a_model_that_takes_one():
     [
         (lambda x: (x, x), TypeError, "site 'inside' gives a tuple, not a tensor; choose a module inside it"),
         (lambda x: x.long(), TypeError, r"site 'inside' gives torch\.int64, not floating-point features"),
-        (lambda x: x[0], ValueError, "names 4"),
+        (lambda x: x[0], ValueError, "site 'inside': a tensor of shape .* names 4"),
         (lambda x: x[:2], ValueError, "gives 2 images for a batch of 3"),
     ],
 )

@@ -123,6 +123,15 @@ def test_a_low_rank_that_the_classes_explain_is_a_note():
     assert "cannot tell class structure from low rank here" in fault.text
 
 
+def test_what_pooled_rows_say_of_the_classes_holds_for_sampled_positions_too():
+    label = torch.arange(20 * C) % 4
+    x = 10 * normal(4, 1, C, seed=3)[label] + 0.05 * normal(20 * C, 4, C)
+    stats = summarise(x, torch.arange(20 * C), ("sampled:2", "pooled"), labels=label)
+    tables = [analyze(each).assign(positions=policy) for policy, each in stats.items()]
+    assert kinds(tables[0]) >= {"dimensional_collapse"}
+    assert "dimensional_collapse" not in kinds(pd.concat(tables))
+
+
 def test_a_few_dead_channels_are_a_note():
     findings = diagnose(of_rows(with_zeros(1 / C)))
     assert [(finding.kind, finding.fault, finding.severity) for finding in findings] == [("dead_channels", False, 0)]
