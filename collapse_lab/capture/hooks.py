@@ -22,6 +22,9 @@ from collapse_lab.stats.positions import sampled_count
 FEWEST_IMAGES = 64
 """Below, leave-one-group-out values are not taken: no interval can be trusted."""
 
+WIDEST = 1024
+"""Channels of a site beyond which it has no groups: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
+
 
 def observe(
     model: nn.Module,
@@ -39,9 +42,9 @@ def observe(
     """The statistics of every site and position policy, from one pass in evaluation mode.
 
     `summarise` is evaluated on all images but one group, for each group in turn; its values are kept as replicates and
-    the groups dropped. `keep_rows` rows a site, and all positions of `keep_maps` images, are kept. Model mode and hooks
-    are restored whatever happens. Raises LookupError for an unknown site, ValueError for an unknown layout, a site
-    that does not fire or fires twice, or no images.
+    the groups dropped. Sites wider than WIDEST have no groups. `keep_rows` rows a site, and all positions of
+    `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. Raises LookupError for an unknown
+    site, ValueError for an unknown layout, a site that does not fire or fires twice, or no images.
     """
     if hasattr(model, "_orig_mod"):
         raise ValueError(
@@ -100,7 +103,8 @@ class _Watch:
     ) -> None:
         self.model, self.sites, self.positions, self.layout = model, sites, tuple(positions), layout
         self.seed, self.maps = seed, Maps.none(maps)
-        self.accumulators = {site: Accumulator(positions, seed=seed, groups=groups, keep=keep) for site in sites}
+        self.groups, self.keep = groups, keep
+        self.accumulators: dict[str, Accumulator] = {}
         self.order: list[str] = []
         self.layouts: dict[str, str] = {}
         self.shapes: dict[str, list[int]] = {}
@@ -148,6 +152,9 @@ class _Watch:
                 f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "
                 f"its layout {self.layouts[site]!r} does not fit"
             )
+        if site not in self.accumulators:
+            groups = self.groups if features.shape[2] <= WIDEST else 1
+            self.accumulators[site] = Accumulator(self.positions, seed=self.seed, groups=groups, keep=self.keep)
         ids = self.batch.id.to(features.device)
         labels = None if self.batch.label is None else self.batch.label.to(features.device)
         self.accumulators[site].update(features, ids, visible=self._visible(features), labels=labels)

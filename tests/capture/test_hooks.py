@@ -74,6 +74,14 @@ def test_below_64_images_no_replicates_are_taken():
     assert seen(Small(), images(64), summarise=trace).replicates
 
 
+def test_sites_too_wide_for_groups_have_statistics_and_no_replicates(monkeypatch):
+    monkeypatch.setattr("collapse_lab.capture.hooks.WIDEST", 4)
+    one = seen(Small(), images(80), summarise=trace)
+    assert {site for site, _ in one.replicates} == {"head"}  # of 4 channels; the others have 5
+    monkeypatch.undo()
+    assert torch.allclose(one["conv"].scatter, seen(Small(), images(80))["conv"].scatter, rtol=EXACT64)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_pass_is_in_evaluation_mode_and_leaves_modes_and_hooks_as_they_were(training):
     model = Small().train(training)
