@@ -23,7 +23,7 @@ FEWEST_IMAGES = 64
 """Below, leave-one-group-out values are not taken: no interval can be trusted."""
 
 WIDEST = 1024
-"""Channels of a site beyond which it has no groups: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
+"""Sites with more channels have no groups: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
 
 
 def observe(

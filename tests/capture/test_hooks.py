@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from collapse_lab.capture import hooks
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.store import Capture
 from collapse_lab.stats.accumulate import group_of, stats_of, summarise
@@ -75,7 +76,7 @@ def test_below_64_images_no_replicates_are_taken():
 
 
 def test_sites_too_wide_for_groups_have_statistics_and_no_replicates(monkeypatch):
-    monkeypatch.setattr("collapse_lab.capture.hooks.WIDEST", 4)
+    monkeypatch.setattr(hooks, "WIDEST", 4)
     one = seen(Small(), images(80), summarise=trace)
     assert {site for site, _ in one.replicates} == {"head"}  # of 4 channels; the others have 5
     monkeypatch.undo()

@@ -62,6 +62,13 @@ def test_dead_channels_are_left_out_of_the_live_form_and_diverse_in_the_papers()
     assert distances(x)["paper"] == pytest.approx((1 - 16 / 64) / 2, rel=EXACT64)
 
 
+def test_a_channel_a_millionth_of_the_images_largest_is_not_live():
+    x = normal(5, 16, 4)
+    faint = torch.cat([x, 0.9e-7 * normal(5, 16, 3, seed=1)], dim=2)
+    assert distances(faint)["live"] == pytest.approx(distances(x)["live"], rel=EXACT64)
+    assert distances(faint)["centred"] == pytest.approx(distances(x)["centred"], rel=EXACT64)
+
+
 def test_a_layer_of_zeros_has_no_live_distance_and_half_in_the_papers_form():
     zero = distances(torch.zeros(5, 16, 8))
     assert zero["paper"] == 0.5
