@@ -75,6 +75,13 @@ def test_one_row_far_out_makes_all_others_lean_to_one_side():
     assert pair_cosine_centred(of_rows(x)) > 0.9
 
 
+def test_rows_at_the_mean_but_for_rounding_have_no_direction():
+    middle = torch.linspace(0.1, 0.9, 8)
+    x = torch.cat([middle + torch.eye(8)[:1], middle - torch.eye(8)[:1], middle.expand(10, 8)])
+    assert (x.double() - x.double().mean(dim=0))[2:].any()
+    assert pair_cosine_centred(of_rows(x)) == pytest.approx(-1, abs=ROUNDED_ROWS)
+
+
 def test_the_centred_pair_cosine_needs_kept_rows():
     x = normal(30, 4, 6)
     stats = summarise(x, torch.arange(30), ("sampled:2", "pooled"))

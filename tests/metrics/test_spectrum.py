@@ -130,6 +130,8 @@ def test_ranks_of_fewer_than_five_rows_a_channel_are_biased(name):
     assert measure(name, of_rows(normal(49, 10))).status == "biased"
     assert measure(name, of_rows(normal(50, 10))).status == "ok"
     assert measure("stable_rank", of_rows(normal(49, 10))).status == "ok"
+    alike = stats_of(normal(49, 1, 10).repeat(1, 9, 1))  # 441 rows that are worth 49
+    assert measure(name, alike).status == "biased"
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
