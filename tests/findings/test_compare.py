@@ -67,6 +67,16 @@ def test_holm_adjusts_over_the_headline_metrics_of_one_contrast():
     assert found[~found.primary].p_holm.isna().all()
 
 
+def test_holm_never_ranks_a_larger_p_below_a_smaller():
+    names = (METRIC, "stable_rank", "participation_ratio")
+    arms = {
+        name: [table(*(row(v, seed=s, metric=m) for m in names)) for s, v in enumerate(values)]
+        for name, values in {"a": (3.0, 3.2, 3.1), "b": (4.0, 4.4, 4.2)}.items()
+    }
+    primary = compare(arms, baseline="a").table.query("primary")
+    assert primary.p_holm.tolist() == pytest.approx([3 * primary.p.iloc[0]] * 3, rel=PINNED)
+
+
 def test_the_summary_is_the_mean_over_the_blocks_of_the_last_third():
     def run(seed: int, base: float) -> pd.DataFrame:
         sites = [

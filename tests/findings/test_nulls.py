@@ -70,6 +70,8 @@ def test_channels_without_variance_do_not_count_as_starved():
     x[:, 8:] = 0
     assert effective_rank_null_share(of_rows(x)) == pytest.approx(1, abs=NULL_WAVERS)
     assert starved_directions(of_rows(x)) == 0
+    x[:, :8] = normal(320, 2) @ rotation(8)[:2]
+    assert starved_directions(of_rows(x)) == 6 / 8
 
 
 def test_a_constant_layer_has_no_share():
