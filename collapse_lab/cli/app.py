@@ -49,13 +49,16 @@ def main() -> NoReturn:
     75 interrupted and resumable, 130 interrupted by hand, 143 terminated."""
     warnings.showwarning = _say_warning
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; the same command goes on where it stopped", EXIT_BY_HAND)
+        code = EXIT_BY_HAND
     except Exception as error:
         if os.environ.get("COLLAPSE_LAB_DEBUG"):
             raise
         _stop(*_explain(error))
+    if code == EXIT_BY_HAND:
+        _stop("interrupted; the same command goes on where it stopped", code)
+    sys.exit(code)
 
 
 def _explain(error: Exception) -> tuple[str, int]:

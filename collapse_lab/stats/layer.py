@@ -131,7 +131,7 @@ class LayerStats:
         """Deviation that the data's own rounding gives the largest channel: 0.3 (about 1 / sqrt 12) of a step."""
         return 0.3 * self.eps * self.mean_square.max().sqrt().item()
 
-    @property
+    @cached_property
     def rounding(self) -> float:
         """Size of the singular values that the data's own rounding makes (0 for exact data)."""
         return self.noise * (math.sqrt(self.n_rows) + math.sqrt(self.channels))
@@ -140,11 +140,11 @@ class LayerStats:
         """Singular values up to here are rounding, of the accumulation (given the largest one) or of the data."""
         return max(math.sqrt(self.channels * ACCUMULATION_EPS) * largest, self.rounding)
 
-    @property
+    @cached_property
     def floor(self) -> float:
         return self.floor_of(self._eigenvalues[0].sqrt().item())
 
-    @property
+    @cached_property
     def degenerate(self) -> bool:
         """Constant or all-zero rows: not even the largest singular value stands above rounding."""
         return bool(self._eigenvalues[0].sqrt().item() <= self.rounding)

@@ -1,0 +1,231 @@
+"""The command line as a user meets it: documents, exit codes, and errors that name the repair."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from collapse_lab.cli.app import main
+from tests.pictures import write_pictures
+
+
+@pytest.fixture(scope="module")
+def runs(study_runs: Path) -> Path:
+    return study_runs
+
+
+@pytest.fixture
+def ask(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["collapse-lab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = capsys.readouterr()
+        return int(stopped.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def test_help_comes_in_under_four_tenths_of_a_second():
+    command = [sys.executable, "-m", "collapse_lab", "--help"]
+    taken = []
+    for _ in range(5):
+        began = time.perf_counter()
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        taken.append(time.perf_counter() - began)
+    assert "train" in answer.stdout
+    assert min(taken) < 0.4
+
+
+def test_asking_for_help_loads_neither_torch_nor_pandas_nor_matplotlib():
+    program = (
+        "import sys; import collapse_lab, collapse_lab.cli.app; "
+        "print([name for name in ('torch', 'pandas', 'matplotlib', 'numpy', 'rich') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("what", ["models", "responses", "metrics", "data"])
+def test_every_list_is_one_json_document(ask, what):
+    code, out, _ = ask("list", what, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["kind"] == what
+    assert document["schema_version"] == 1
+    assert document["rows"]
+
+
+def test_sites_are_listed_with_their_kinds_and_filtered_by_pattern(ask):
+    code, out, _ = ask("list", "sites", "convnextv2_atto", "--sites", "stages.3.*.*.act", "--json")
+    assert code == 0
+    assert [row["site"] for row in json.loads(out)["rows"]] == ["stages.3.blocks.0.act", "stages.3.blocks.1.act"]
+
+
+def test_train_capture_analyze_compare_and_report_make_one_path(ask, tmp_path):
+    data = write_pictures(tmp_path / "pictures", train=16, test=8)
+    settings = (
+        "model.response=grn",
+        "model.layer_scale=none",
+        "objective.decoder_dim=8",
+        "data.batch=4",
+        "data.size=16",
+    )
+    run = tmp_path / "run"
+    changes = [part for each in (*settings, f"data.uri={data}", "steps=2", "device=cpu") for part in ("--set", each)]
+    code, out, err = ask("train", *changes, "--out", run, "--json")
+    assert code == 0, err
+    assert json.loads(out)["status"] == "finished"
+
+    code, out, err = ask("capture", run, "--sites", "kind:block", "--json")
+    assert code == 0, err
+    assert json.loads(out)["images"] == 8
+
+    code, out, err = ask("analyze", run, "--json")
+    document = json.loads(out)
+    assert code == 0, err
+    assert {row["metric"] for row in document["metrics"]} >= {"effective_rank", "dead_channels"}
+    assert all({"kind", "site", "severity", "text", "advice", "evidence"} <= set(each) for each in document["findings"])
+
+    code, out, err = ask("report", run, "--out", tmp_path / "page.html")
+    assert code == 0, err
+    assert Path(out.strip()).read_text().startswith("<!doctype html>")
+
+
+def test_compare_prints_the_primary_tests_and_writes_the_whole_table(ask, runs, tmp_path):
+    code, out, err = ask("compare", runs, "--baseline", "plain", "--out", tmp_path / "c.parquet", "--json")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert {row["contrast"] for row in rows} >= {"GRN - plain", "GRN"}
+    assert (tmp_path / "c.parquet").is_file()
+    code, out, _ = ask("compare", runs)
+    assert code == 0
+    assert out.splitlines()[0].split("\t")[0] == "contrast"
+
+
+def test_json_stands_alone_on_stdout(ask, runs):
+    one = next(path.parent for path in runs.glob("*/run.json"))
+    for arguments in (("analyze", one), ("list", "runs", runs), ("doctor",)):
+        code, out, _ = ask(*arguments, "--json")
+        assert code == 0
+        json.loads(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("frobnicate",), 2, "No such command"),
+        (("train", "--nonsense"), 2, "No such option"),
+        (("train", "--set", "optim.lrr=1"), 4, "did you mean 'lr'"),
+        (("train", "--set", "optim.lr=high"), 4, "optim.lr = 'high'"),
+        (("train", "--set", "steps"), 4, "name=value"),
+        (("train", "-c", "nowhere.toml"), 4, "nowhere.toml"),
+        (("train", "--set", "model.name=convnextv2_ato", "--out", "r"), 4, "did you mean 'convnextv2_atto'"),
+        (
+            (
+                "train",
+                "--set",
+                "model.name=convnextv2_atto",
+                "--set",
+                "data.uri=digit",
+                "--set",
+                "data.size=64",
+                "--out",
+                "r",
+            ),
+            4,
+            "did you mean 'digits'",
+        ),
+        (
+            ("train", "--set", "model.name=convnextv2_atto", "--set", "data.size=72", "--out", "r"),
+            4,
+            "the nearest size that fits is 64 x 64",
+        ),
+        (
+            ("train", "--set", "model.name=convnextv2_atto", "--set", "data.size=16", "--out", "r"),
+            4,
+            "smaller than one cell",
+        ),
+        (("list", "sites", "convnext_digits", "--sites", "stages.9.*"), 4, "no site matches 'stages.9.*'"),
+        (("list", "sites", "convnext_digit"), 4, "did you mean 'convnext_digits'"),
+        (("analyze", "nowhere"), 4, "nowhere"),
+        (("capture", "nowhere"), 4, "not a run folder"),
+        (("compare", "nowhere"), 4, "not a run folder"),
+        (("report", "nowhere"), 4, "not a run folder"),
+        (("list", "runs", "nowhere"), 4, "there is no folder nowhere"),
+    ],
+)
+def test_wrong_input_is_answered_with_what_why_and_the_repair(ask, tmp_path, monkeypatch, arguments, code, said):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = ask(*arguments)
+    assert found == code
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == [], "a refused command leaves nothing behind"
+
+
+def test_an_unknown_metric_is_answered_with_the_nearest(ask, runs):
+    one = next(path.parent for path in runs.glob("*/run.json"))
+    code, _, err = ask("analyze", one, "--metric", "efective_rank")
+    assert code == 4
+    assert "did you mean 'effective_rank'" in err
+
+
+def test_a_step_without_a_checkpoint_is_answered_with_those_there_are(ask, runs):
+    one = next(path.parent for path in runs.glob("*/run.json"))
+    code, _, err = ask("capture", one, "--step", 77)
+    assert code == 4
+    assert "only of: 2" in err
+
+
+def test_a_run_of_another_configuration_is_refused_with_both_shown(ask, runs):
+    one = next(path.parent for path in runs.glob("*/run.json"))
+    code, _, err = ask("train", "-c", one / "config.toml", "--set", "optim.lr=0.5", "--out", one)
+    assert code == 4
+    assert "optim.lr = 0.001 there, 0.5 here" in err
+
+
+def test_debug_shows_the_traceback():
+    command = [sys.executable, "-m", "collapse_lab", "--debug", "analyze", "nowhere"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in answer.stderr
+
+
+def test_an_interrupted_run_says_so_and_ends_with_130(tmp_path):
+    data = write_pictures(tmp_path / "pictures", train=16, test=8)
+    settings = (
+        "model.response=grn",
+        "model.layer_scale=none",
+        "objective.decoder_dim=8",
+        "data.batch=4",
+        "data.size=16",
+    )
+    changes = [part for each in (*settings, f"data.uri={data}", "steps=100000") for part in ("--set", each)]
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "collapse_lab", "train", *changes, "--out", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(2)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "goes on where it stopped" in err
+    assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
+
+
+def test_the_command_line_runs_without_a_home_or_a_terminal(tmp_path):
+    command = [sys.executable, "-m", "collapse_lab", "list", "data"]
+    bare = {"PATH": os.environ["PATH"]}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=bare, stdin=subprocess.DEVNULL)
+    assert answer.returncode == 0
+    assert answer.stdout == "name\ndigits\n"

@@ -1,0 +1,121 @@
+"""Arms x seeds: run where missing, reuse what is done, lose nothing to a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from collapse_lab.runs import Run
+from collapse_lab.study.plan import Study, jobs_of, read_study
+from collapse_lab.study.run import run_study
+from tests.pictures import small_study, write_pictures
+
+DEMO = Path(__file__).parents[2] / "collapse_lab" / "study" / "demo.toml"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("study") / "pictures")
+
+
+def test_a_study_runs_each_arm_and_seed_once_and_a_second_call_runs_nothing(data, tmp_path):
+    study = small_study(data, seeds=(0,), captures=(2,))
+    seen = []
+    first = run_study(study, tmp_path, on_progress=seen.append)
+    assert seen[-1].finished == seen[-1].runs == 2
+    assert seen[-1].done == seen[-1].cost
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.p*t") if path.is_file()}
+
+    again = []
+    second = run_study(study, tmp_path, on_progress=again.append)
+    assert len(again) == 1, "no process is started for runs that are done"
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    pd.testing.assert_frame_equal(first.table, second.table)
+
+
+def test_a_finished_run_keeps_its_last_checkpoint_its_capture_and_tables_of_every_step(data, tmp_path):
+    job = jobs_of(small_study(data, seeds=(0,)), tmp_path)[0]
+    from collapse_lab.study.run import work
+
+    work(job)
+    run = job.run
+    assert list(run.checkpoints()) == [2]
+    assert (run.capture(2) / "capture.json").is_file()
+    table = pd.read_parquet(run.metrics)
+    assert sorted(table.step.unique()) == [0, 2]
+    assert set(table.arm) == {"plain"}
+    probe = table[table.metric == "linear_probe_accuracy"]
+    assert len(probe) == 1
+    assert 0 <= probe.value.item() <= 1
+    assert job.finished()
+
+
+def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_kept(data, tmp_path):
+    study = small_study(data, seeds=(0,), captures=(2,))
+    values = study.model_dump()
+    values["arms"]["GRN"]["config"] = {
+        "model": {"response": "grn"},
+        "data": {"size": 12},
+    }  # cells of 8 do not divide 12
+    with pytest.raises(
+        RuntimeError, match=r"1 of 2 runs failed, the others are kept: grn-seed0: ValueError: .*12 x 12"
+    ):
+        run_study(Study.model_validate(values), tmp_path)
+    assert jobs_of(study, tmp_path)[0].finished()
+
+
+def test_a_run_of_another_configuration_is_not_taken_for_this_one(data, tmp_path):
+    study = small_study(data, seeds=(0,), captures=(2,))
+    job = jobs_of(study, tmp_path)[0]
+    record = {"status": "finished", "config": {"steps": 1}, "measured": job.asked()}
+    job.run.path.mkdir(parents=True)
+    (job.run.path / "run.json").write_text(json.dumps(record))
+    assert not job.finished()
+
+
+def test_the_demo_is_the_two_by_two_and_the_official_initialisation_with_three_seeds():
+    study = read_study(DEMO)
+    assert len(jobs_of(study, Path("runs"))) == 15
+    levels = {tuple(arm.factors.items()) for arm in study.arms.values() if arm.factors}
+    assert len(levels) == 4
+    assert sum(not arm.factors for arm in study.arms.values()) == 1
+    assert study.captures[0] == 0
+    assert study.captures[-1] == study.config["steps"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("name = ", "is not a study"), ("name = 'a'", "title"), ("colour = 1", "colour")],
+)
+def test_a_study_file_that_is_wrong_is_refused_with_the_reason(tmp_path, text, complaint):
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        read_study(tmp_path / "s.toml")
+
+
+def test_a_baseline_that_is_no_arm_is_refused_with_the_arms(tmp_path):
+    text = DEMO.read_text().replace('baseline = "no GRN, no LayerScale"', 'baseline = "nobody"')
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(ValueError, match="'nobody' is not an arm; arms: no GRN, no LayerScale"):
+        read_study(tmp_path / "s.toml")
+
+
+def test_two_arms_that_would_share_a_folder_are_refused(data, tmp_path):
+    values = small_study(data).model_dump()
+    values["arms"]["grn!"] = {}
+    with pytest.raises(ValueError, match="share a folder"):
+        jobs_of(Study.model_validate(values), tmp_path)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(data, tmp_path):
+    from collapse_lab.study.run import work
+    from collapse_lab.train.loop import train
+
+    job = jobs_of(small_study(data, seeds=(0,)), tmp_path)[0]
+    train(job.config, on_step=lambda state: state.step == 1)
+    assert Run(job.run.path).read()["status"] == "interrupted"
+    work(job)
+    assert job.finished()
