@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from collapse_lab.models.depthwise import depthwise
 from collapse_lab.shapes import Features
 
 
@@ -43,32 +43,6 @@ def _fold(x: Tensor, height: int, width: int, side: int) -> Tensor:
     return squares.transpose(2, 3).flatten(3)  # (maps, height / side, width / side, side^2 C)
 
 
-_FEW_POSITIONS = 64  # below, a matrix product a channel was 3 to 6 times faster on CPU, forward and backward
-
-
-def _convolve(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Depthwise convolution of (N, C, H, W) maps with an odd square kernel (C, 1, k, k), zeros outside."""
-    height, width = maps.shape[2:]
-    if maps.device.type == "cpu" and height * width <= _FEW_POSITIONS:
-        taps = _taps(height, width, weight.shape[-1], weight.dtype)
-        matrices = (weight.flatten(1) @ taps).unflatten(1, (height * width, height * width))  # (C, from, to)
-        channels = maps.flatten(2).transpose(0, 1)  # (C, N, P)
-        convolved: Tensor = torch.baddbmm(bias[:, None, None], channels, matrices)
-        return convolved.transpose(0, 1).reshape(maps.shape)
-    return F.conv2d(maps, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
-
-
-def _taps(height: int, width: int, kernel: int, dtype: torch.dtype) -> Tensor:
-    """(k^2, P^2), 1 where this tap of the kernel carries position p (row) to position q (column) of a small map."""
-    place = torch.arange(height * width, device="cpu")
-    rows, columns = place // width, place % width
-    down = rows[:, None] - rows[None, :] + kernel // 2  # (from, to)
-    right = columns[:, None] - columns[None, :] + kernel // 2
-    inside = (down >= 0) & (down < kernel) & (right >= 0) & (right < kernel)
-    tap = torch.where(inside, down * kernel + right, -1)
-    return (tap.flatten() == torch.arange(kernel**2, device="cpu")[:, None]).to(dtype)
-
-
 @dataclass(frozen=True)
 class AllPositions:
     """Every position of a height x width map, row by row."""
@@ -92,7 +66,7 @@ class AllPositions:
         return x.transpose(1, 2).reshape(len(x), x.shape[2], self.height, self.width)
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
-        return _convolve(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
+        return depthwise(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
 
 
 def _images(cells: Tensor) -> Tensor:
@@ -167,4 +141,4 @@ class VisibleCells:
         return chosen.flatten(1, 3)
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
-        return self.from_map(_convolve(self.to_map(x), weight, bias))
+        return self.from_map(depthwise(self.to_map(x), weight, bias))
