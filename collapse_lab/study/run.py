@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from collapse_lab.findings.compare import Comparison, compare
@@ -68,8 +68,10 @@ def work(job: Job) -> None:
 
 def _work_off(pending: list[Job], at_once: int, failed: dict[str, str]) -> Iterator[list[Job]]:
     """Keep `at_once` processes busy; yields the jobs under way a few times a second. Leaving early stops them."""
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks that torch's threads hold
-    alive: list[tuple[Job, SpawnProcess]] = []
+    # Forked from a server that only imported: a fork of this process would copy the locks of torch's threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing"])
+    alive: list[tuple[Job, ForkServerProcess]] = []
     waiting = list(pending)
     try:
         while waiting or alive:
