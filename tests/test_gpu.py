@@ -1,0 +1,66 @@
+"""What must hold on a CUDA device: `pytest -m gpu`. Without one every test here is skipped by name."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+import collapse_lab as cl
+from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.runs import Run
+from collapse_lab.study.plan import jobs_of
+from collapse_lab.study.run import work
+from tests.pictures import small_study, write_pictures
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+def _model() -> torch.nn.Module:
+    return cl.build_model("convnext_digits", response="grn", layer_scale=None).double().eval()
+
+
+def test_the_visible_only_encoder_is_the_same_on_both_devices():
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    removed = torch.rand(4, 16) < 0.6
+    model = _model()
+    with torch.no_grad():
+        here = model.forward_masked(images, removed)
+        there = model.cuda().forward_masked(images.cuda(), removed.cuda())
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-10, atol=1e-12)
+
+
+def test_the_loss_and_its_gradients_are_the_same_on_both_devices():
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    removed = torch.zeros(4, 16, dtype=torch.bool)
+    removed[:, ::2] = True
+    found = []
+    for device in ("cpu", "cuda"):
+        objective = FCMAE(_model(), decoder_dim=16).double().to(device)
+        loss = objective(images.to(device), removed=removed.to(device)).loss
+        loss.backward()
+        found.append([loss.detach().cpu(), *(parameter.grad.cpu() for parameter in objective.parameters())])
+    for here, there in zip(*found, strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-8, atol=1e-12)
+
+
+def test_a_capture_gives_the_same_table_on_both_devices():
+    images = torch.randn(80, 3, 32, 32, dtype=torch.float64)
+    tables = []
+    for device in ("cpu", "cuda"):
+        captured = cl.capture(_model().to(device), images.split(32), sites=["kind:block", "kind:act"])
+        tables.append(cl.analyze(captured).drop(columns=["replicates", "group_sizes"]))
+    pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-8, atol=1e-10)
+
+
+def test_a_run_uses_the_device_without_being_told(tmp_path):
+    study = small_study(write_pictures(tmp_path / "pictures"), seeds=(0,))
+    values = study.model_dump()
+    values["config"]["device"] = "auto"
+    job = jobs_of(study.model_validate(values), tmp_path / "runs")[0]
+    work(job)
+    assert Run(job.run.path).read()["device"].startswith("cuda")
+    assert job.finished()
