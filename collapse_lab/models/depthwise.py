@@ -57,7 +57,8 @@ def _weight_gradient(maps: Tensor, gradient: Tensor, kernel: int) -> Tensor:
     """
     height, width = maps.shape[2:]
     margin = kernel // 2
-    padded = F.pad(maps, (margin,) * 4).permute(1, 2, 0, 3).contiguous()  # (C, H + k - 1, N, W + k - 1)
+    padded = maps.new_zeros(maps.shape[1], height + 2 * margin, len(maps), width + 2 * margin)
+    padded[:, margin : margin + height, :, margin : margin + width] = maps.permute(1, 2, 0, 3)
     rows = gradient.permute(1, 2, 0, 3).flatten(1, 2)  # (C, H N, W)
     shifted = [padded[:, i : i + height].flatten(1, 2) for i in range(kernel)]  # views: rows lie one after the other
     pairs = torch.stack([torch.bmm(part.mT, rows) for part in shifted], dim=1)  # (C, k, W + k - 1, W)

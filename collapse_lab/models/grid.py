@@ -128,14 +128,16 @@ class VisibleCells:
         # One place more than there are cells: what only fills up lands there and is cut off.
         board = x.new_zeros(len(x), count + self.filled, self.side, self.side, x.shape[-1])
         board = board.index_put((_images(self.cells), self.cells), inside)[:, :count]
-        spread: Tensor = board.unflatten(1, (self.rows, self.columns)).permute(0, 5, 1, 3, 2, 4)
-        height, width = self.rows * self.side, self.columns * self.side
-        return spread.reshape(len(x), x.shape[-1], height, width)
+        spread: Tensor = board.unflatten(1, (self.rows, self.columns)).transpose(2, 3)
+        # Channels stay innermost in memory: whole rows of cells are moved, and the convolution reads them as well.
+        whole = spread.reshape(len(x), self.rows * self.side, self.columns * self.side, x.shape[-1])
+        return whole.permute(0, 3, 1, 2)
 
     def from_map(self, maps: Tensor) -> Features:
         """The visible positions of (N, C, height, width) maps."""
-        board = maps.unflatten(3, (self.columns, self.side)).unflatten(2, (self.rows, self.side))
-        board = board.permute(0, 2, 4, 3, 5, 1).flatten(1, 2)  # (N, L, side, side, C)
+        whole = maps.permute(0, 2, 3, 1)  # (N, height, width, C)
+        board = whole.unflatten(2, (self.columns, self.side)).unflatten(1, (self.rows, self.side))
+        board = board.transpose(2, 3).flatten(1, 2)  # (N, L, side, side, C)
         cells = self.cells.clamp(max=self.rows * self.columns - 1) if self.filled else self.cells
         chosen: Tensor = board[_images(cells), cells]
         return chosen.flatten(1, 3)

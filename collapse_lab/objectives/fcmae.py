@@ -33,8 +33,9 @@ def patches(images: Tensor, side: int) -> Tensor:
 
 def normalised(target: Tensor) -> Tensor:
     """Each cell less its mean, over its deviation: unbiased variance over all its values, eps 1e-6 under the root."""
-    variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
-    return (target - mean) / (variance + 1e-6).sqrt()
+    centred = target - target.mean(dim=-1, keepdim=True)
+    variance = centred.square().sum(dim=-1, keepdim=True) / (target.shape[-1] - 1)
+    return centred / (variance + 1e-6).sqrt()
 
 
 class FCMAE(Objective):
