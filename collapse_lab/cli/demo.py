@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from collapse_lab.study.run import Progress
 
+EVERY = 20.0
+"""Seconds between two lines where there is no terminal to redraw."""
 STUDY = Path(__file__).parents[1] / "study" / "demo.toml"
 
 
@@ -54,11 +57,20 @@ def demo(
 
 
 def _shown(bar: Bar) -> Callable[[Progress], None]:
+    """A bar on a terminal; anywhere else a plain line now and then."""
     task = bar.add_task("runs", total=None)
+    began = said = time.monotonic()
+    before: float | None = None
 
     def on_progress(progress: Progress) -> None:
+        nonlocal said, before
+        before = progress.done if before is None else before
         failed = f", {len(progress.failed)} failed" if progress.failed else ""
         text = f"{progress.finished} of {progress.runs} runs{failed}"
         bar.update(task, description=text, total=progress.cost, completed=progress.done)
+        if not bar.console.is_terminal and time.monotonic() - said >= EVERY:
+            said = time.monotonic()
+            left = (said - began) / max(1.0, progress.done - before) * (progress.cost - progress.done)
+            bar.console.print(f"{text}, {progress.done / progress.cost:.0%}, about {left:.0f} s left")
 
     return on_progress
