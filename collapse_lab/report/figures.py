@@ -76,6 +76,7 @@ def panel(
             axes.axhline(floor, color="#888888", linewidth=0.8, linestyle="dashed")
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # powers as formulas would need math parsed
         if ticks:
             axes.set_xticks(range(len(ticks)), ticks, rotation=45 if max(map(len, ticks)) > 4 else 0, ha="right")
         axes.set_title(title, loc="left")

@@ -63,6 +63,7 @@ def test_the_page_loads_nothing_and_runs_nothing(runs, tmp_path):
 
 def test_the_page_has_words_charts_tables_and_provenance(runs, tmp_path):
     page = report([runs], out=tmp_path / "page.html", baseline="plain", title="Mine").read_text()
+    assert "mathdefault" not in page
     assert page.count("<svg") == 8 + 9 + 2, (
         "depth, training with the loss, and the spectrum of a block and an activation"
     )
