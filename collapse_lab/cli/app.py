@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import warnings
 from typing import NoReturn
@@ -48,6 +49,8 @@ def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 error, 2 usage, 3 missing extra, 4 bad data or configuration,
     75 interrupted and resumable, 130 interrupted by hand, 143 terminated."""
     warnings.showwarning = _say_warning
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     try:
         code = app(standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
@@ -59,6 +62,12 @@ def main() -> NoReturn:
     if code == EXIT_BY_HAND:
         _stop("interrupted; the same command goes on where it stopped", code)
     sys.exit(code)
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    """End as any exit does, so that what is under way is saved and processes below are stopped."""
+    print("collapse-lab: terminated; the same command goes on where it stopped", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 def _explain(error: Exception) -> tuple[str, int]:

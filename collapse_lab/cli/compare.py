@@ -13,7 +13,7 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     from collapse_lab.findings.compare import Comparison
 
-COLUMNS = ("contrast", "metric", "value", "low", "high", "p_holm", "called", "n_seeds", "n_images", "paired")
+COLUMNS = ("contrast", "metric", "value", "low", "high", "p_holm", "called", "n_seeds", "n_images", "paired", "status")
 
 
 def compare(

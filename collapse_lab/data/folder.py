@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def _decode_all(files: list[Path], path: Path, size: int) -> tuple[dict[Path, Te
             f"{len(corrupt)} of {len(files)} images of {path} cannot be read (at most 1 % may fail); "
             f"repair or remove: {'; '.join(corrupt[:5])}"
         )
+    if corrupt:
+        warnings.warn(f"{len(corrupt)} of {len(files)} images skipped: {'; '.join(corrupt[:5])}", stacklevel=4)
     return images, corrupt
 
 

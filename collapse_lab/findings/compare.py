@@ -9,6 +9,7 @@ of the last third of the other kinds, carry unadjusted intervals and are explora
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,16 @@ import numpy as np
 import pandas as pd
 
 from collapse_lab.capture.sites import kind_of
-from collapse_lab.findings.contrast import COMPARED, ArmValues, Contrast, Factors, against, evaluate, factorial
+from collapse_lab.findings.contrast import (
+    COMPARED,
+    STATUSES,
+    ArmValues,
+    Contrast,
+    Factors,
+    against,
+    evaluate,
+    factorial,
+)
 from collapse_lab.findings.table import read_table
 from collapse_lab.findings.uncertainty import LEVEL, half_width
 from collapse_lab.metrics._metric import HEADLINE, METRICS
@@ -39,7 +49,9 @@ class Comparison:
 
     Columns: contrast, kind, metric, site, positions, channels, value (of the plain values), corrected, low, high, p,
     p_holm, called, smallest (the smallest difference that could have been called), n_seeds, n_images, paired,
-    images_counted (False: no leave-one-out values, the interval is over seeds alone), primary.
+    images_counted (False: no leave-one-out values, the interval is over seeds alone), status (the worst of the values
+    behind it), equal_n (whether the arms have as many rows), primary. Nothing is called where a layer is broken, nor
+    where values are biased by their number of rows and that differs.
     """
 
     table: pd.DataFrame
@@ -79,6 +91,7 @@ def compare(
         if name not in arms:
             raise LookupError(f"there is no arm {name!r}; arms: {', '.join(arms)}")
     rows = pd.concat([_at(_tables(name, runs), at) for name, runs in arms.items()], ignore_index=True)
+    _warn_of_steps(rows)
     sites = _common_sites(rows)
     contrasts = [*against(list(arms), baseline), *factorial(factors)]
     found = []
@@ -89,13 +102,17 @@ def compare(
         for label, chosen in places.items():
             found += _contrast_rows(rows[(rows.metric == metric) & rows.site.isin(chosen)], contrasts, metric, label)
     paths = tuple(Path(run) for runs in arms.values() for run in runs if not isinstance(run, pd.DataFrame))
-    if not found:
-        raise ValueError("nothing can be compared: no headline metric has a value in every arm")
+    if all(math.isnan(row["value"]) for row in found):
+        raise ValueError("nothing can be compared: no headline metric has a value in any arm")
     table = _holm(pd.DataFrame(found))
     return Comparison(table=table, metrics=rows, baseline=baseline, factors=factors, step=str(at), runs=paths)
 
 
 def _tables(arm: str, runs: Sequence[pd.DataFrame | Path | str]) -> pd.DataFrame:
+    if isinstance(runs, str | Path | pd.DataFrame):
+        raise TypeError(
+            f"arm {arm!r} takes a list of tables or run folders, one a seed; put {type(runs).__name__} in a list"
+        )
     if not len(runs):
         raise ValueError(f"arm {arm!r} has no run")
     tables = []
@@ -121,6 +138,13 @@ def _at(table: pd.DataFrame, at: str | int) -> pd.DataFrame:
     return chosen
 
 
+def _warn_of_steps(rows: pd.DataFrame) -> None:
+    steps = rows.groupby("arm", sort=False).step.agg(["min", "max"])
+    if steps["min"].min() < steps["max"].max():
+        listed = ", ".join(f"{arm} at {int(low)} to {int(high)}" for arm, low, high in steps.itertuples())
+        warnings.warn(f"the runs are compared at different steps: {listed}; choose one with `at`", stacklevel=3)
+
+
 def _common_sites(rows: pd.DataFrame) -> list[str]:
     per_arm = [set(part.site) for _, part in rows[rows.site != ""].groupby("arm")]
     common = set.intersection(*per_arm) if per_arm else set()
@@ -140,17 +164,16 @@ def _summaries(rows: pd.DataFrame, sites: list[str], metric: str) -> dict[str, l
 
 
 def _contrast_rows(rows: pd.DataFrame, contrasts: list[Contrast], metric: str, site: str) -> list[dict[str, Any]]:
-    """One row a contrast, under the first position policy in which every arm has a value."""
-    for positions in rows.positions.drop_duplicates():
-        part = rows[rows.positions == positions]
-        arms = {str(arm): _gather(own) for arm, own in part.groupby("arm", sort=False)}
-        if all(any(math.isfinite(value) for value in arm.values.values()) for arm in arms.values()):
-            where = {"metric": metric, "site": site, "positions": positions, "channels": int(part.channels.max())}
-            known = [contrast for contrast in contrasts if set(contrast.weights) <= set(arms)]
-            return [
-                {"contrast": c.name, "kind": c.kind, **where, **_inside(metric, c, evaluate(c, arms))} for c in known
-            ]
-    return []
+    """One row a contrast, under the position policy in which most arms have a value, the first of several."""
+    if rows.empty:
+        return []
+    valued = rows[rows.value.notna()].groupby("positions", sort=False).arm.nunique()
+    positions = str(valued.idxmax()) if len(valued) else str(rows.positions.iloc[0])
+    part = rows[rows.positions == positions]
+    arms = {str(arm): _gather(own) for arm, own in part.groupby("arm", sort=False)}
+    where = {"metric": metric, "site": site, "positions": positions, "channels": int(part.channels.max())}
+    known = [contrast for contrast in contrasts if set(contrast.weights) <= set(arms)]
+    return [{"contrast": c.name, "kind": c.kind, **where, **_inside(metric, c, evaluate(c, arms))} for c in known]
 
 
 def _inside(metric: str, contrast: Contrast, row: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +194,13 @@ def _gather(rows: pd.DataFrame) -> ArmValues:
             replicates[seed] = np.mean([np.asarray(left, dtype=float) for left in part.replicates], axis=0)
     hashes = "+".join(sorted(rows.images_hash.unique()))
     return ArmValues(
-        values=values, replicates=replicates, sizes=sizes, images=hashes, n_images=int(rows.n_images.min())
+        values=values,
+        replicates=replicates,
+        sizes=sizes,
+        images=hashes,
+        n_images=int(rows.n_images.min()),
+        status=max(rows.status, key=STATUSES.index),
+        n_rows=float(rows.n_rows.mean()),
     )
 
 
@@ -199,5 +228,6 @@ def _holm(table: pd.DataFrame) -> pd.DataFrame:
             half_width(variance, freedom, level)
             for variance, freedom in zip(ordered.variance, ordered.freedom, strict=True)
         ]
-    table["called"] = table.primary & (table.p_holm < 1 - LEVEL) & (table.n_seeds >= FEWEST_SEEDS)
+    comparable = table.status.isin(["ok", "capped"]) | ((table.status == "biased") & table.equal_n)
+    table["called"] = table.primary & comparable & (table.p_holm < 1 - LEVEL) & (table.n_seeds >= FEWEST_SEEDS)
     return table.drop(columns=["variance", "freedom"])

@@ -19,6 +19,10 @@ from collapse_lab.findings.uncertainty import Estimate, half_width, jackknife
 
 Factors = Mapping[str, Mapping[str, bool]]
 """arm -> {factor: on or off}."""
+STATUSES = ("ok", "capped", "biased", "insufficient", "degenerate", "non_finite")
+"""From the best to the worst."""
+EQUAL_N = 1.1
+"""Numbers of rows up to this ratio count as equal, where a value depends on their number."""
 COMPARED = ("difference", "effect", "interaction")
 """Contrasts whose weights sum to 0; those of "arm" and "level" sum to 1."""
 
@@ -41,6 +45,8 @@ class ArmValues:
     sizes: tuple[int, ...]
     images: str
     n_images: int
+    status: str = "ok"
+    n_rows: float = 1.0
 
 
 def against(arms: list[str], baseline: str) -> list[Contrast]:
@@ -111,6 +117,8 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any
         "n_images": min(arm.n_images for arm in used.values()),
         "paired": paired,
         "images_counted": images is not None,
+        "status": max((arm.status for arm in used.values()), key=STATUSES.index),
+        "equal_n": max(arm.n_rows for arm in used.values()) <= EQUAL_N * min(arm.n_rows for arm in used.values()),
     }
 
 

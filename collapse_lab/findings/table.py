@@ -15,7 +15,7 @@ from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import Layout
 from collapse_lab.capture.store import Capture, Replicates
 from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
-from collapse_lab.findings.uncertainty import jackknife
+from collapse_lab.findings.uncertainty import Estimate, jackknife
 from collapse_lab.metrics._metric import HEADLINE, METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
 from collapse_lab.stats.layer import LayerStats
@@ -65,7 +65,8 @@ def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
     """Every metric of every site and position policy, one row each; `site` is "" for bare statistics.
 
     `value` is the plain value (NaN = none), `corrected` the bias-corrected one that the 95 % interval [low, high] is
-    centred on; the interval is for the population and need not contain `value`. `replicates` are the values without
+    centred on; the interval is for the population and need not contain `value`;
+    a `biased` value has none. `replicates` are the values without
     each of `group_sizes` groups of images.
     """
     whole = measured if isinstance(measured, Capture) else Capture({("", "all"): measured})
@@ -105,7 +106,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def spectrum(stats: LayerStats) -> tuple[Any, float]:
     """Singular values (descending, of the centred rows, a NumPy array) and the floor at and below which they are 0."""
-    return stats.singular_values.numpy(), stats.floor
+    return stats.singular_values.numpy().copy(), stats.floor
 
 
 def _interval(judged: Measurement, replicates: Replicates | None) -> dict[str, Any]:
@@ -113,6 +114,8 @@ def _interval(judged: Measurement, replicates: Replicates | None) -> dict[str, A
         return {"corrected": math.nan, "low": math.nan, "high": math.nan, "replicates": None, "group_sizes": None}
     left_out = replicates.values[judged.metric]
     estimate = jackknife(judged.value, left_out, replicates.sizes)
+    if judged.status == "biased":  # no estimate of the population, so nothing to put an interval around
+        estimate = Estimate(corrected=math.nan, variance=math.nan, freedom=math.nan)
     low, high = estimate.interval()
     clip = METRICS[judged.metric].clip
     inside = {"corrected": clip(estimate.corrected), "low": clip(low), "high": clip(high)}

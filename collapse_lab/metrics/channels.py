@@ -14,6 +14,7 @@ from collapse_lab.stats.layer import LayerStats
 
 DORMANT = 0.025
 REDUNDANT = 0.95
+FEWEST_ROWS = 10
 
 
 def dead(stats: LayerStats) -> Tensor:
@@ -139,8 +140,11 @@ def dormant_ratio(stats: LayerStats) -> float:
 def redundant_channels(stats: LayerStats) -> float:
     """Channels that vary and have a copy, up to sign and scale. Needs two channels that vary, else no value.
 
-    Few rows correlate by chance: of 4 independent normal rows one pair of channels in 20 passes 0.95.
+    Few rows correlate by chance (of 4 independent normal rows one pair of channels in 20 passes 0.95), so fewer than
+    10 rows give no value.
     """
+    if stats.n_rows < FEWEST_ROWS:
+        raise NoValueError(f"{stats.n_rows} rows correlate by chance, at least {FEWEST_ROWS} are needed")
     rho = correlation(stats).abs()
     if len(rho) < 2:
         raise NoValueError(f"{len(rho)} channels vary, at least 2 are needed")

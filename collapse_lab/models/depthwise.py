@@ -37,6 +37,7 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         maps, weight = ctx.saved_tensors
+        gradient = gradient.to(maps.dtype)  # autocast may have run the convolution in half precision
         by_maps, by_weight, by_bias = ctx.needs_input_grad
         padding, channels = weight.shape[-1] // 2, len(weight)
         return (

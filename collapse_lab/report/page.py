@@ -18,7 +18,7 @@ from collapse_lab.runs import write_text
 
 
 def report(
-    runs_or_comparison: Comparison | Iterable[Path | str],
+    runs_or_comparison: Comparison | Iterable[Path | str] | Path | str,
     *,
     out: Path | str,
     baseline: str | None = None,
@@ -33,7 +33,8 @@ def report(
         comparison: Comparison | None = runs_or_comparison
         sources = read_sources(runs_or_comparison.runs) if runs_or_comparison.runs else []
     else:
-        sources = read_sources(runs_or_comparison)
+        given = [runs_or_comparison] if isinstance(runs_or_comparison, str | Path) else runs_or_comparison
+        sources = read_sources(given)
         arms, factors = arms_of(sources)
         first = baseline or next(iter(arms))
         comparison = compare(arms, baseline=first, factors=factors) if len(arms) > 1 else None
@@ -83,7 +84,7 @@ def _summary(comparison: Comparison) -> list[tuple[str, list[str]]]:
     units = {**{name: METRICS[name].unit for name in HEADLINE}, PROBE: "share"}
     rows = []
     for metric, unit in units.items():
-        cells = {row.contrast: words.interval(row, unit) for _, row in table[table.metric == metric].iterrows()}
+        cells = {row.contrast: words.marked(row, unit) for _, row in table[table.metric == metric].iterrows()}
         rows.append((metric, [cells.get(arm, "–") for arm in _arms(comparison)]))
     return rows
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_sources(paths: Iterable[Path | str]) -> list[Source]:
 
     Raises FileNotFoundError for a folder without runs, or a run without a capture.
     """
-    sources = [_read(Run(path)) for given in paths for path in _runs_in(Path(given))]
+    sources = _named([_read(Run(path)) for given in paths for path in _runs_in(Path(given))])
     if not sources:
         raise FileNotFoundError("no run was given; name one or more run folders")
     return sources
@@ -48,6 +49,19 @@ def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors |
             factors[source.arm] = source.record["factors"]
     names = {name for levels in factors.values() for name in levels}
     return arms, (factors if names and len(factors) == 2 ** len(names) else None)
+
+
+def _named(sources: list[Source]) -> list[Source]:
+    """Runs that no study gave an arm: those that differ in their seed only are one, called after the first."""
+    first: dict[str, str] = {}
+    named = []
+    for source in sources:
+        if "arm" not in source.record:
+            settings = {**source.record["config"], "seed": None, "data of": source.record["data"]["fingerprint"]}
+            arm = first.setdefault(json.dumps(settings, sort_keys=True, default=str), source.arm)
+            source = replace(source, arm=arm)
+        named.append(source)
+    return named
 
 
 def _runs_in(path: Path) -> Iterator[Path]:

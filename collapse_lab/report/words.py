@@ -50,12 +50,21 @@ def interval(row: Row[Any], unit: str = "") -> str:
     return f"{number(row.corrected, unit)} [{_digits(scale * row.low)}, {_digits(scale * row.high)}]"
 
 
+def marked(row: Row[Any], unit: str = "") -> str:
+    """The value with its interval, and its status where that is not ok."""
+    return interval(row, unit) if row.status == "ok" else f"{interval(row, unit)} ({row.status})"
+
+
 def verdict(row: Row[Any]) -> str:
     """Whether a difference can be called, and if not, why."""
     if row.n_seeds < FEWEST_SEEDS:
         return "not enough seeds to say"
     if row.called:
         return f"called, adjusted p = {row.p_holm:.2g}"
+    if row.status in ("insufficient", "degenerate", "non_finite"):
+        return f"cannot be called: a layer behind it is {row.status}"
+    if row.status == "biased" and not row.equal_n:
+        return "cannot be called: biased by the number of images, which differs"
     if row.low == row.high == 0:
         return "no difference at all"
     if math.isnan(row.smallest):
@@ -71,18 +80,21 @@ def _scale(comparison: Comparison) -> Iterator[str]:
     seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
     step = int(comparison.metrics.step.max())
     scope = f"{arms.contrast.nunique()} arms, {seeds} seed{'s' if seeds > 1 else ''} each"
+    over = "seeds and images" if arms.images_counted.all() else "seeds, and over images where groups of them were kept"
     yield (
         f"{scope}, {images} images, step {step}; means over the last third of depth, bias-corrected, with 95 % "
-        f"intervals over seeds and images."
+        f"intervals over {over}."
     )
     if seeds < FEWEST_SEEDS:
         yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval."
 
 
 def _factor(comparison: Comparison, factor: str) -> str:
-    on, off, effect = (comparison.row(name, RANK) for name in (f"{factor} on", f"{factor} off", factor))
+    on, off, effect = (_maybe(comparison, name, RANK) for name in (f"{factor} on", f"{factor} off", factor))
+    if on is None or off is None or effect is None:
+        return f"{factor}: nothing was measured of the effective rank."
     text = (
-        f"Blocks with {factor} use {interval(on)} of {on.channels} dimensions, without it {interval(off)}: "
+        f"Blocks with {factor} use {marked(on)} of {on.channels} dimensions, without it {marked(off)}: "
         f"{factor} changes the effective rank by {interval(effect)} ({verdict(effect)})."
     )
     return text + _factor_dead(comparison, factor)
@@ -117,9 +129,11 @@ def _outside(comparison: Comparison) -> list[str]:
 
 def _arm(comparison: Comparison, arm: str) -> str:
     contrast = f"{arm} - {comparison.baseline}"
-    own, base, less = (comparison.row(name, RANK) for name in (arm, comparison.baseline, contrast))
+    own, base, less = (_maybe(comparison, name, RANK) for name in (arm, comparison.baseline, contrast))
+    if own is None or base is None or less is None:
+        return f"{arm}: nothing was measured of the effective rank."
     text = (
-        f"{arm}: {interval(own)} of {own.channels} dimensions, {comparison.baseline} {interval(base)}; "
+        f"{arm}: {marked(own)} of {own.channels} dimensions, {comparison.baseline} {marked(base)}; "
         f"difference {interval(less)} ({verdict(less)})."
     )
     dead, change = _maybe(comparison, arm, DEAD), _maybe(comparison, contrast, DEAD)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from collapse_lab.study.tables import measure_run
 from collapse_lab.train.loop import train
 
 POLL = 0.5
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,7 @@ def _work_off(pending: list[Job], at_once: int, failed: dict[str, str]) -> Itera
 
 def _work_alone(job: Job) -> None:
     """In a process of its own: an error is left for the parent beside the run, without a traceback on the screen."""
+    _end_with_parent()
     note = job.run.path.with_suffix(".error")
     note.unlink(missing_ok=True)
     try:
@@ -106,6 +111,12 @@ def _work_alone(job: Job) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    """Where the kernel can (Linux), be terminated when the study's process is killed: no run is left behind."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _why(job: Job, code: int) -> str:

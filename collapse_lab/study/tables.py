@@ -45,7 +45,9 @@ def capture_step(
     """The encoder of one step, on whole images."""
     model = load_step(run, step).to(device())
     seen = batches(images, config)
-    return capture(model, seen, sites=sites, positions=positions, groups=groups, keep_rows=keep_rows)
+    captured = capture(model, seen, sites=sites, positions=positions, groups=groups, keep_rows=keep_rows)
+    captured.facts["skipped_images"] = list(images.skipped)
+    return captured
 
 
 def write_step(run: Run, step: int, captured: Capture, *, whole: bool) -> None:

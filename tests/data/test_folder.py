@@ -56,7 +56,8 @@ def test_a_corrupt_image_is_skipped_and_listed(tmp_path):
     for number in range(150):
         picture(tmp_path / "train" / f"{number:03}.png", value=number)
     (tmp_path / "train" / "070.png").write_bytes((tmp_path / "train" / "000.png").read_bytes()[:40])
-    images = open_images(str(tmp_path), "train", 8)
+    with pytest.warns(UserWarning, match=r"1 of 150 images skipped: train/070.png"):
+        images = open_images(str(tmp_path), "train", 8)
     assert len(images) == 149
     (line,) = images.skipped
     assert line.startswith("train/070.png: ")

@@ -192,7 +192,7 @@ def test_the_probe_is_compared_by_itself():
         ({"a": []}, {"baseline": "a"}, ValueError, "arm 'a' has no run"),
         ({"a": arm([1]) * 2}, {"baseline": "a"}, ValueError, "arm 'a' has seed 0 twice"),
         ({"a": arm([1]), "b": arm([1], site="x")}, {"baseline": "a"}, ValueError, "no site in common"),
-        ({"a": arm([math.nan])}, {"baseline": "a"}, ValueError, "no headline metric has a value in every arm"),
+        ({"a": arm([math.nan])}, {"baseline": "a"}, ValueError, "no headline metric has a value in any arm"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_words(arms, settings, error, words):
@@ -203,3 +203,39 @@ def test_what_cannot_be_compared_is_refused_in_words(arms, settings, error, word
 def test_a_row_that_is_not_there_names_the_contrasts():
     with pytest.raises(LookupError, match="no row of 'effective_rank' at 'last third' for 'x'; contrasts: "):
         compare({"a": arm([1, 2])}, baseline="a").row("x", METRIC)
+
+
+def test_a_collapsed_arm_takes_no_value_from_the_others():
+    arms = {"a": arm([1.0, 1.1, 1.2]), "b": arm([2.0, 2.1, 2.3]), "dead": arm([math.nan] * 3)}
+    arms["dead"] = [table.assign(status="degenerate") for table in arms["dead"]]
+    found = compare(arms, baseline="a")
+    assert found.row("b - a", "effective_rank").value == pytest.approx(1.0333333)
+    assert math.isnan(found.row("dead - a", "effective_rank").value)
+    assert found.row("dead - a", "effective_rank").status == "degenerate"
+    assert not found.row("dead - a", "effective_rank").called
+
+
+@pytest.mark.parametrize(
+    ("status", "rows", "called"),
+    [("ok", 100, True), ("ok", 900, True), ("biased", 100, True), ("biased", 900, False), ("non_finite", 100, False)],
+)
+def test_nothing_is_called_of_a_broken_layer_or_of_values_that_another_number_of_rows_would_change(
+    status, rows, called
+):
+    arms = {"a": arm([1.0, 1.1, 1.2]), "b": arm([5.0, 5.11, 5.21])}
+    arms = {
+        "a": [t.assign(n_rows=100) for t in arms["a"]],
+        "b": [t.assign(status=status, n_rows=rows) for t in arms["b"]],
+    }
+    assert bool(compare(arms, baseline="a").row("b - a", "effective_rank").called) is called
+
+
+def test_runs_that_end_at_different_steps_are_compared_with_a_warning():
+    arms = {"a": arm([1.0, 1.1, 1.2]), "b": [table.assign(step=table.step + 7) for table in arm([2.0, 2.1, 2.3])]}
+    with pytest.warns(UserWarning, match="different steps: a at .* b at "):
+        compare(arms, baseline="a")
+
+
+def test_a_lone_table_is_refused_with_the_repair():
+    with pytest.raises(TypeError, match="put DataFrame in a list"):
+        compare({"a": arm([1.0])[0]}, baseline="a")

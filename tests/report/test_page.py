@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -120,7 +122,7 @@ def test_a_folder_without_runs_is_refused_with_what_makes_one(tmp_path, missing)
 def test_the_words_follow_the_numbers(comparison):
     told = " ".join(words.sentences(comparison))
     row = comparison.row("GRN on", "effective_rank")
-    assert f"Blocks with GRN use {words.interval(row)} of {row.channels} dimensions" in told
+    assert f"Blocks with GRN use {words.marked(row)} of {row.channels} dimensions" in told
     probe = comparison.table[(comparison.table.metric == PROBE) & (comparison.table.kind == "arm")]
     assert len(probe) == 2
     assert "Linear probe accuracy" in told
@@ -171,3 +173,25 @@ def test_an_interval_names_its_unit_once():
         words.interval(pd.Series({"corrected": 0.25, "low": 0.2, "high": 0.3}), "share of channels")
         == "25.0 % [20.0, 30.0]"
     )
+
+
+def test_runs_that_differ_in_their_seed_only_are_one_arm(runs, tmp_path):
+    for run in sorted(runs.glob("grn-seed*")):
+        copy = shutil.copytree(run, tmp_path / run.name)
+        record = json.loads((copy / "run.json").read_text())
+        del record["arm"], record["factors"]
+        (copy / "run.json").write_text(json.dumps(record))
+    arms, factors = arms_of(read_sources([tmp_path]))
+    assert {arm: len(own) for arm, own in arms.items()} == {"grn-seed0": 3}
+    assert factors is None
+
+
+def test_an_arm_without_a_value_is_said_to_have_none_and_why(runs, tmp_path):
+    sources = read_sources([runs])
+    tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
+    broken = [
+        table.assign(value=math.nan, status="degenerate", replicates=None, group_sizes=None) for table in tables["GRN"]
+    ]
+    page = render([], compare({"plain": tables["plain"], "dead": broken}, baseline="plain"), "t")
+    assert "dead: no value (degenerate) of 64 dimensions" in page
+    assert "cannot be called: a layer behind it is degenerate" in page

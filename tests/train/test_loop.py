@@ -253,7 +253,8 @@ def test_skipped_images_are_listed_in_the_run(tmp_path):
     for number in range(100):
         Image.new("RGB", (16, 16), (number, 0, 0)).save(root / f"{number:03}.png")
     (root / "broken.png").write_bytes(b"")
-    path = train(tiny(tmp_path / "run", steps=1, data={"uri": str(tmp_path / "photos")}))
+    with pytest.warns(UserWarning, match="1 of 101 images skipped"):
+        path = train(tiny(tmp_path / "run", steps=1, data={"uri": str(tmp_path / "photos")}))
     (line,) = json.loads((path / "run.json").read_text())["data"]["skipped"]
     assert line.startswith("train/broken.png: ")
 
