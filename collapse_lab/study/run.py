@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
+import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ from collapse_lab.study.tables import measure_run
 from collapse_lab.train.loop import train
 
 POLL = 0.5
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +113,15 @@ def _work_alone(job: Job) -> None:
 
 
 def _end_with_parent() -> None:
-    """Where the kernel can (Linux), be terminated when the study's process is killed: no run is left behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    """When the study's process is killed, finish the step, save and stop: no run goes on unseen."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _why(job: Job, code: int) -> str:

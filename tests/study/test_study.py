@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -119,3 +125,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(data, tmp_path):
     assert Run(job.run.path).read()["status"] == "interrupted"
     work(job)
     assert job.finished()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_run_goes_on_unseen_when_the_study_is_stopped_from_outside(data, tmp_path, number):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from collapse_lab.study.run import run_study\n"
+        "from tests.pictures import small_study\n"
+        "if __name__ == '__main__':\n"
+        "    study = small_study(Path(sys.argv[1]), seeds=(0,), captures=(0, 1000000))\n"
+        "    run_study(study, Path(sys.argv[2]), at_once=1)\n"
+    )
+    run = jobs_of(small_study(data, seeds=(0,)), tmp_path / "runs")[0].run
+    command = [sys.executable, str(program), str(data), str(tmp_path / "runs")]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}) as process:
+        _wait(lambda: run.log.is_file())
+        process.send_signal(number)
+    _wait(lambda: run.read()["status"] == "interrupted")
+    assert list(run.checkpoints())[-1] == run.read()["step"] > 0
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
