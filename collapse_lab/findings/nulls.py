@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
+from collapse_lab.metrics.spectrum import effective_rank, exp_entropy
 from collapse_lab.stats.layer import LayerStats
 
 DRAWS = 20
@@ -35,7 +36,7 @@ def shuffled_null(stats: LayerStats) -> Null:
     random = np.random.default_rng(SEED)
     degrees = max(1.0, stats.n_effective - 1)
     drawn = [_eigenvalues(stats.variance, degrees, random) for _ in range(DRAWS)]
-    ranks = [_effective_rank(values) for values in drawn]
+    ranks = [exp_entropy(values.sqrt()) for values in drawn]
     return Null(eigenvalues=torch.stack(drawn).mean(dim=0), effective_rank=sum(ranks) / len(ranks))
 
 
@@ -54,11 +55,6 @@ def _eigenvalues(variance: Tensor, degrees: float, random: np.random.Generator) 
     return full
 
 
-def _effective_rank(eigenvalues: Tensor) -> float:
-    share = eigenvalues.sqrt() / eigenvalues.sqrt().sum()
-    return float(torch.special.entr(share).sum().exp())
-
-
 @metric(
     unit="share of the null",
     bounds=(0, None),
@@ -71,7 +67,7 @@ def effective_rank_null_share(stats: LayerStats) -> float:
 
     1 for independent channels of any scales; a sampled null wavers by a few percent.
     """
-    return _effective_rank(stats.singular_values.square()) / shuffled_null(stats).effective_rank
+    return effective_rank(stats) / shuffled_null(stats).effective_rank
 
 
 @metric(

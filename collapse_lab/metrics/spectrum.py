@@ -19,7 +19,8 @@ CANCELLED = 1e-10
 """A difference of fourth moments below this share of them is rounding."""
 
 
-def _exp_entropy(weights: Tensor) -> float:
+def exp_entropy(weights: Tensor) -> float:
+    """Exponential of the entropy of weights over their sum: how many equal ones would be as even."""
     share = weights / weights.sum()
     return float(torch.special.entr(share).sum().exp())
 
@@ -45,7 +46,7 @@ def effective_rank(stats: LayerStats) -> float:
     deviation 1 among 64 of deviation 0.1 read 42.6; read it beside `participation_ratio` (4.3 there). A constant
     layer has no direction: status `degenerate`.
     """
-    return _exp_entropy(stats.singular_values)
+    return exp_entropy(stats.singular_values)
 
 
 @metric(
@@ -81,7 +82,7 @@ def rankme(stats: LayerStats, eps: float = 0.0) -> float:
 )
 def effective_rank_energy(stats: LayerStats) -> float:
     """Exponential of the entropy of the shares of variance: `effective_rank` of eigenvalues, less tail hungry."""
-    return _exp_entropy(stats.singular_values.square())
+    return exp_entropy(stats.singular_values.square())
 
 
 @metric(

@@ -120,11 +120,6 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     return PerImage(cosines=cosines, held=held, spread=centred_size.square().sum(dim=1), mean=mean)
 
 
-def image_sums(x: Tensor, present: Tensor, eps: float = 0.0) -> ImageSums:
-    """The sums over all images of one batch; see `per_image`."""
-    return per_image(x, present, eps).sums()
-
-
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:
     """The sum along `dim` of x (N, P, C) over its `size` (one of the other axes 1), where `kept` (N, B) is true."""
     scale = torch.where(kept.view_as(size), 1 / size, 0.0)

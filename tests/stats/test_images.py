@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.stats.images import image_sums
+from collapse_lab.stats.images import ImageSums, per_image
 from tests import reference
 from tests.metrics.planted import features
 from tests.tolerances import EXACT64
+
+
+def image_sums(x: torch.Tensor, present: torch.Tensor, eps: float = 0.0) -> ImageSums:
+    return per_image(x, present, eps).sums()
 
 
 def ragged(images: int = 8, positions: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
