@@ -8,13 +8,14 @@ submanifold sparse convolution (Graham & van der Maaten 2017), exactly, on plain
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from collapse_lab.models.depthwise import depthwise
+from collapse_lab.models.depthwise import Windows, depthwise, depthwise_windows
 from collapse_lab.shapes import Features
 
 
@@ -69,6 +70,10 @@ class AllPositions:
         return depthwise(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
 
 
+LEAST_SIDE = 4
+"""From this side on a cell is convolved with its surroundings alone, see `VisibleCells.depthwise`."""
+
+
 def _images(cells: Tensor) -> Tensor:
     """(N, 1), the number of each row's image, to index beside `cells`."""
     return torch.arange(len(cells), device=cells.device)[:, None]
@@ -87,6 +92,7 @@ class VisibleCells:
     columns: int
     side: int
     filled: bool
+    _known: dict[int, Windows] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def of(images: Tensor, removed: Tensor, stride: int, keep: int | None = None) -> tuple[Features, VisibleCells]:
@@ -101,8 +107,8 @@ class VisibleCells:
         filled = keep is None and int(counts.min()) < most
         cells = removed.to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # (N, K), visible ones first, in order
         pixels = images.unfold(2, stride, stride).unfold(3, stride, stride)  # (N, C, rows, columns, stride, stride)
-        pixels = pixels.permute(0, 2, 3, 4, 5, 1).flatten(1, 2)  # (N, L, stride, stride, C)
-        chosen: Tensor = pixels[_images(cells), cells]  # (N, K, stride, stride, C)
+        pixels = pixels.permute(0, 2, 3, 4, 5, 1)
+        chosen: Tensor = pixels[_images(cells), cells // columns, cells % columns]  # (N, K, stride, stride, C)
         if filled:
             # Filled up with zeros, not with the removed pixels: not even a NaN among them may be read.
             absent = torch.arange(most, device=cells.device) >= counts
@@ -120,7 +126,7 @@ class VisibleCells:
         return _fold(x, self.side, self.side, side).reshape(len(x), -1, side * side * x.shape[-1])
 
     def coarser(self, side: int) -> VisibleCells:
-        return replace(self, side=self.side // side)
+        return VisibleCells(self.cells, self.rows, self.columns, self.side // side, self.filled)
 
     def to_map(self, x: Features) -> Tensor:
         count = self.rows * self.columns
@@ -133,14 +139,38 @@ class VisibleCells:
         whole = spread.reshape(len(x), self.rows * self.side, self.columns * self.side, x.shape[-1])
         return whole.permute(0, 3, 1, 2)
 
-    def from_map(self, maps: Tensor) -> Features:
-        """The visible positions of (N, C, height, width) maps."""
-        whole = maps.permute(0, 2, 3, 1)  # (N, height, width, C)
-        board = whole.unflatten(2, (self.columns, self.side)).unflatten(1, (self.rows, self.side))
-        board = board.transpose(2, 3).flatten(1, 2)  # (N, L, side, side, C)
-        cells = self.cells.clamp(max=self.rows * self.columns - 1) if self.filled else self.cells
-        chosen: Tensor = board[_images(cells), cells]
-        return chosen.flatten(1, 3)
-
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
-        return self.from_map(depthwise(self.to_map(x), weight, bias))
+        if self.visible is not None:
+            x = x * self.visible[:, :, None]  # what only fills up gives nothing, and gets no gradient
+        return depthwise_windows(x, weight, bias, self._windows(weight.shape[-1] // 2))
+
+    def _windows(self, margin: int) -> Windows:
+        """Large cells each with its surroundings; whole maps where the margin would outweigh the cells."""
+        if margin not in self._known:
+            self._known[margin] = self._of_cells(margin) if self.side >= LEAST_SIDE else self._of_maps(margin)
+        return self._known[margin]
+
+    def _rows(self) -> Tensor:
+        """(N, rows * side, columns * side): which row of the features lies at each position, their number for none."""
+        images, most = self.cells.shape
+        numbers = torch.arange(images * most * self.side**2, device=self.cells.device)
+        numbers = numbers.unflatten(0, (images, most, self.side, self.side))
+        board = numbers.new_full((images, self.rows * self.columns + 1, self.side, self.side), numbers.numel())
+        board[_images(self.cells), self.cells] = numbers
+        spread = board[:, :-1].unflatten(1, (self.rows, self.columns)).transpose(2, 3)
+        whole: Tensor = spread.reshape(images, self.rows * self.side, self.columns * self.side)
+        return whole
+
+    def _of_maps(self, margin: int) -> Windows:
+        places = self._rows()
+        none = self.cells.numel() * self.side**2
+        order = torch.arange(places.numel(), device=places.device)
+        rows = order.new_zeros(none + 1).scatter(0, places.flatten(), order)[:-1]
+        return Windows(places=F.pad(places, [margin] * 4, value=none), rows=rows)
+
+    def _of_cells(self, margin: int) -> Windows:
+        none = self.cells.numel() * self.side**2
+        wide = F.pad(self._rows(), [margin] * 4, value=none)
+        around = wide.unfold(1, self.side + 2 * margin, self.side).unfold(2, self.side + 2 * margin, self.side)
+        around = F.pad(around.flatten(1, 2), (0, 0, 0, 0, 0, 1), value=none)  # an empty one for what only fills up
+        return Windows(places=around[_images(self.cells), self.cells].flatten(0, 1))
