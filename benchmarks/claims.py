@@ -20,18 +20,18 @@ from collapse_lab.runs import environment
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A number against its target. `value` None: not measurable here, for the `reason`."""
+    """A number against its target. `value` None: not measurable here, for the `reason`; `target` None: only told."""
 
     name: str
     value: float | None
     unit: str
-    target: float
+    target: float | None
     better: Literal["higher", "lower"]
     reason: str = ""
 
     @property
     def holds(self) -> bool | None:
-        if self.value is None:
+        if self.value is None or self.target is None:
             return None
         return self.value >= self.target if self.better == "higher" else self.value <= self.target
 
@@ -81,9 +81,10 @@ def table(claims: Sequence[Claim]) -> str:
     lines = [f"{'claim':<42} {'value':>9} {'target':>9} {'unit':<8} verdict"]
     for claim in claims:
         value = "-" if claim.value is None else f"{claim.value:.3g}"
-        bound = f"{'>=' if claim.better == 'higher' else '<='} {claim.target:g}"
+        bound = "-" if claim.target is None else f"{'>=' if claim.better == 'higher' else '<='} {claim.target:g}"
+        verdict = "told" if claim.target is None and claim.value is not None else verdicts[claim.holds]
         why = f" ({claim.reason})" if claim.reason else ""
-        lines.append(f"{claim.name:<42} {value:>9} {bound:>9} {claim.unit:<8} {verdicts[claim.holds]}{why}")
+        lines.append(f"{claim.name:<42} {value:>9} {bound:>9} {claim.unit:<8} {verdict}{why}")
     return "\n".join(lines)
 
 

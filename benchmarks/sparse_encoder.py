@@ -9,6 +9,7 @@ one would have to mask as well). It must itself cost next to nothing over the un
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import torch
@@ -21,12 +22,12 @@ from collapse_lab.objectives.fcmae import FCMAE
 BATCH, SIDE, CELLS, KEPT = 8, 224, 49, 19
 
 
-def sample() -> tuple[Tensor, Tensor]:
+def sample(batch: int = BATCH) -> tuple[Tensor, Tensor]:
     """Images, and a mask that keeps 19 of 49 cells of each."""
     source = torch.Generator().manual_seed(0)
-    images = torch.randn(BATCH, 3, SIDE, SIDE, generator=source)
-    visible = torch.rand(BATCH, CELLS, generator=source).argsort(dim=1)[:, :KEPT]
-    return images, torch.ones(BATCH, CELLS, dtype=torch.bool).scatter(1, visible, False)
+    images = torch.randn(batch, 3, SIDE, SIDE, generator=source)
+    visible = torch.rand(batch, CELLS, generator=source).argsort(dim=1)[:, :KEPT]
+    return images, torch.ones(batch, CELLS, dtype=torch.bool).scatter(1, visible, False)
 
 
 def masked_maps(removed: Tensor, stage: int) -> Tensor:
@@ -129,6 +130,71 @@ def fcmae_claim(name: str, repetitions: int) -> float:
     return seconds["masked"] / seconds["sparse"]
 
 
+def compiled_claims(quick: bool, repetitions: int) -> list[Claim]:
+    """What inductor makes of the train step on CPU, where it finds a compiler of C++."""
+    names = ("atto224_compiled_train_vs_eager", "atto224_compiled_train_vs_dense_masked")
+    reason = "in full runs only: compiling takes minutes" if quick else "" if has_compiler() else "no compiler of C++"
+    if reason:
+        return [told(name, None, reason) for name in names]
+    pairs = encoders("convnextv2_atto")
+    tasks = {key: train_step(*pairs[key]) for key in ("sparse", "masked")}
+    compiled = {f"{key} compiled": train_step(pairs[key][0], torch.compile(pairs[key][1])) for key in tasks}
+    seconds = interleaved(tasks | compiled, repetitions)
+    ratios = (
+        seconds["sparse"] / seconds["sparse compiled"],
+        seconds["masked compiled"] / seconds["sparse compiled"],
+    )
+    return [told(name, ratio) for name, ratio in zip(names, ratios, strict=True)]
+
+
+def has_compiler() -> bool:
+    """Whether inductor could build its kernels."""
+    return any(map(shutil.which, ("g++", "c++", "clang++")))
+
+
+def cuda_claims(repetitions: int) -> list[Claim]:
+    """Atto to Base in bfloat16 on CUDA, eager and compiled: the train step against the dense-masked network's."""
+    claims = []
+    for size in ("atto", "nano", "tiny", "base"):
+        for way in ("eager", "compiled"):
+            name = f"{size}224_cuda_bf16_{way}_train_vs_dense_masked"
+            if torch.cuda.is_available():
+                claims.append(told(name, cuda_ratio(f"convnextv2_{size}", way == "compiled", repetitions)))
+            else:
+                claims.append(told(name, None, "no CUDA device"))
+    return claims
+
+
+def cuda_ratio(name: str, compiled: bool, repetitions: int) -> float:
+    """Seconds of the dense-masked train step over those of the visible-only one, batch 64."""
+    images, removed = (part.cuda() for part in sample(batch=64))
+    sparse, masked, _ = (model.cuda() for model in networks(name, removed))
+    passes: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
+        "sparse": (sparse, lambda: sparse.forward_masked(images, removed, keep=KEPT)),
+        "masked": (masked, lambda: masked.forward_features(images)),
+    }
+
+    def step(model: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], None]:
+        forward = torch.compile(forward) if compiled else forward
+
+        def run() -> None:
+            model.zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16):
+                out = forward()
+            out.float().square().sum().backward()
+            torch.cuda.synchronize()
+
+        return run
+
+    seconds = interleaved({key: step(*pair) for key, pair in passes.items()}, repetitions)
+    return seconds["masked"] / seconds["sparse"]
+
+
+def told(name: str, value: float | None, reason: str = "") -> Claim:
+    """A ratio without a target."""
+    return Claim(name=name, value=value, unit="times", target=None, better="higher", reason=reason)
+
+
 def measure(quick: bool) -> list[Claim]:
     """All claims, with their targets."""
     repetitions = 3 if quick else 7
@@ -147,6 +213,8 @@ def measure(quick: bool) -> list[Claim]:
         faster("atto224_fcmae_step_vs_dense_masked", step, 1.6),
         at_most("atto224_train_memory_vs_dense_masked", atto["memory"], 0.5),
         at_most("dense_masked_vs_unmasked", atto["baseline"], 1.05),
+        *compiled_claims(quick, repetitions),
+        *cuda_claims(repetitions),
     ]
 
 

@@ -50,6 +50,13 @@ def test_the_table_says_what_fails_and_what_is_not_measured():
     assert "not measured (no GPU)" in text
 
 
+def test_a_number_without_a_target_is_told_and_holds_nothing():
+    number = Claim(name="ratio", value=1.5, unit="times", target=None, better="higher")
+    assert number.holds is None
+    assert number.record()["value"] == 1.5
+    assert table([number]).splitlines()[1].split() == ["ratio", "1.5", "-", "times", "told"]
+
+
 def test_tasks_take_turns_and_the_first_round_does_not_count():
     order = []
     seconds = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, 2)
