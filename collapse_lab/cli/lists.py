@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -107,15 +108,10 @@ def layers(
         output.print_json("layers", image=image, rows=[_facts(layer) for layer in counted], **sums)
         return
     columns = ("layer", "class", "output", "parameters", "MACs") + (() if visible is None else ("visible MACs",))
-    rows = []
-    for name, own in by_part(counted).items():
-        rows += [_cells(layer) for layer in own] + ([_cells(parts[name])] if len(own) > 1 else [])
-    title = f"{model}, one image of {size} x {size}"
-    output.print_table(title, columns, [row[: len(columns)] for row in [*rows, _cells(whole)]])
+    rows = [*_with_sums(by_part(counted), parts), _cells(whole)]
+    output.print_table(f"{model}, one image of {size} x {size}", columns, [row[: len(columns)] for row in rows])
     if whole.limit is not None:
-        output.human().print(
-            f"visible cells alone: {whole.limit:.2f} times fewer MACs, the limit of what masking saves"
-        )
+        output.human().print(f"visible cells alone: {whole.limit:.2f} times fewer MACs, all that masking can save")
 
 
 @app.command()
@@ -157,6 +153,13 @@ def _facts(layer: Layer) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {name: value for name, value in asdict(layer).items() if value is not None}
+
+
+def _with_sums(layers: dict[str, list[Layer]], sums: dict[str, Layer]) -> Iterator[tuple[str, ...]]:
+    for part, own in layers.items():
+        yield from map(_cells, own)
+        if len(own) > 1:
+            yield _cells(sums[part])
 
 
 def _cells(layer: Layer) -> tuple[str, ...]:
