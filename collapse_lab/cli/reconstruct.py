@@ -63,7 +63,7 @@ def reconstruct(
         *_explained(made, ratio, objective.encoder.stride, config.objective.norm_pix),
     ]
     picture = tiles(_columns(pixels, made, config.data), rows=rows, caption=caption)
-    path = write_png(picture, out or folder.path / "reconstructions" / f"step-{at:08d}.png")
+    path = write_png(picture, out or folder.path / "reconstructions" / f"step-{at:08d}.png", "\n".join(caption))
     if json:
         shown = [{"image": " ".join(name), "error": error} for name, error in zip(names, errors, strict=True)]
         output.print_json("reconstruction", path=path, step=at, mask_ratio=ratio, seed=seed, images=shown)

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from collapse_lab.runs import write_atomically
 
@@ -58,11 +59,16 @@ def tiles(columns: Mapping[str, Array], *, rows: Sequence[Sequence[str]], captio
     return page
 
 
-def write_png(picture: Image.Image, path: Path) -> Path:
-    """Write it whole or not at all; raises ValueError for a name that is no PNG's, OSError where it cannot be."""
+def write_png(picture: Image.Image, path: Path, description: str) -> Path:
+    """Write it whole or not at all, with `description` in the file too (PNG's keyword Description).
+
+    Raises ValueError for a name that is no PNG's, OSError where it cannot be written.
+    """
     if path.suffix.lower() != ".png":
         raise ValueError(f"a picture is written as PNG: give a name that ends in .png, not {path}")
-    write_atomically(path, lambda part: picture.save(part, format="PNG"))
+    text = PngInfo()
+    text.add_itxt("Description", description)
+    write_atomically(path, lambda part: picture.save(part, format="PNG", pnginfo=text))
     return path
 
 
