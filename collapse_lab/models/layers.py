@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 class Layer:
     """What one module holds and does itself, its children apart; or a sum of such, of `kind` "total".
 
-    `shape` is that of its output (of the last one, where it runs more than once), None where it gives no tensor.
+    `shape` is that of its output (the last one where it runs more than once, the first of a tuple), None for no tensor.
     `macs` are of the whole image, `visible_macs` of the masked forward, None where none was asked for.
     """
 
@@ -134,8 +134,9 @@ def _counted(model: nn.Module) -> Iterator[tuple[Counter[str], dict[str, tuple[i
         macs[name] += (spent - inside) // 2
         if running:
             running[-1] = (running[-1][0], running[-1][1] + spent)
-        if isinstance(output, Tensor):
-            shapes[name] = tuple(output.shape)
+        first = output[0] if isinstance(output, tuple) and output else output
+        if isinstance(first, Tensor):
+            shapes[name] = tuple(first.shape)
 
     handles = []
     for name, module in model.named_modules():

@@ -112,6 +112,21 @@ def test_any_module_is_counted_with_its_own_products():
     }
 
 
+def test_products_of_torchs_own_attention_are_counted():
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, images):
+            x = images.flatten(2).transpose(1, 2)
+            return self.attention(x, x, x)[0]
+
+    inside, _ = count_layers(Network(), (8, 2, 3))
+    assert (inside.name, inside.shape) == ("attention", (1, 6, 8))
+    assert inside.macs == 6 * 8 * 24 + 2 * 6 * 6 * 8 + 6 * 8 * 8  # in, both products of attention, out
+
+
 def test_counting_leaves_the_model_as_it_was():
     model = Attention().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
