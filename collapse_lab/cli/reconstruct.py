@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collapse_lab.train.config import DataConfig
 
 SHOWN = 8
+"""Images of a source, unless told otherwise."""
 GREY = 0.7
+"""Of removed cells, between black 0 and white 1."""
 
 
 def reconstruct(
