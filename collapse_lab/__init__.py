@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collapse_lab.train.config import Config as Config
     from collapse_lab.train.config import load_config as load_config
     from collapse_lab.train.loop import train as train
+    from collapse_lab.train.restore import load_objective as load_objective
 
 _DEFINED_IN = {
     "Capture": "capture.store",
@@ -48,6 +49,7 @@ _DEFINED_IN = {
     "load_capture": "capture.store",
     "load_config": "train.config",
     "load_model": "train.checkpoint",
+    "load_objective": "train.restore",
     "measure": "metrics._metric",
     "metric": "metrics._metric",
     "open_images": "data.source",

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from collapse_lab.cli import analyze, capture, compare, demo, doctor, lists, report, train
+from collapse_lab.cli import analyze, capture, compare, demo, doctor, lists, reconstruct, report, train
 
 EXIT_ERROR, EXIT_USAGE, EXIT_EXTRA, EXIT_BAD_INPUT = 1, 2, 3, 4
 EXIT_RESUMABLE, EXIT_BY_HAND = 75, 130
@@ -31,6 +31,7 @@ for command in (
     analyze.analyze,
     compare.compare,
     report.report,
+    reconstruct.reconstruct,
     doctor.doctor,
     demo.demo,
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,9 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     from torch import nn
 
-app = typer.Typer(help="What there is: models, responses, metrics, data sources, sites and runs.", no_args_is_help=True)
+    from collapse_lab.models.layers import Layer
+
+app = typer.Typer(help="What there is: models, layers, responses, metrics, data, sites and runs.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -81,6 +84,37 @@ def sites(
 
 
 @app.command()
+def layers(
+    model: Annotated[str, typer.Argument(help="A model's name, a run's folder or a checkpoint.")],
+    size: Annotated[int, typer.Option(min=1, help="Side of the square image, in pixels.")] = 224,
+    classes: Annotated[int | None, typer.Option(min=1, help="With a head of so many classes; by name only.")] = None,
+    mask_ratio: Annotated[float | None, typer.Option(help="Also the MACs of the visible cells alone.")] = None,
+    json: Json = False,
+) -> None:
+    """Parameters and MACs (products of convolutions and linear layers) of one image, by layer and stage."""
+    from functools import partial
+
+    from collapse_lab.models.layers import by_part, count_layers, total
+    from collapse_lab.objectives.masking import kept_cells
+
+    network = _network(model, classes)
+    visible = None if mask_ratio is None else partial(kept_cells, mask_ratio=mask_ratio)
+    image = (getattr(network, "in_channels", 3), size, size)
+    counted = count_layers(network, image, visible=visible)
+    parts = {name: total(own, name) for name, own in by_part(counted).items()}
+    whole = total(counted, "all layers")
+    if json:
+        sums = {"parts": [_facts(part) for part in parts.values()], "total": {**_facts(whole), "limit": whole.limit}}
+        output.print_json("layers", image=image, rows=[_facts(layer) for layer in counted], **sums)
+        return
+    columns = ("layer", "class", "output", "parameters", "MACs") + (() if visible is None else ("visible MACs",))
+    rows = [*_with_sums(by_part(counted), parts), _cells(whole)]
+    output.print_table(f"{model}, one image of {size} x {size}", columns, [row[: len(columns)] for row in rows])
+    if whole.limit is not None:
+        output.human().print(f"visible cells alone: {whole.limit:.2f} times fewer MACs, all that masking can save")
+
+
+@app.command()
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"),
     json: Json = False,
@@ -99,17 +133,40 @@ def runs(
     _answer("runs", ("run", "status", "step", "of", "arm"), rows, json)
 
 
-def _network(name: str) -> nn.Module:
+def _network(name: str, classes: int | None = None) -> nn.Module:
     import torch
 
     from collapse_lab.models.convnext import SIZES, build_model
     from collapse_lab.train.checkpoint import load_model
 
     if name not in SIZES and Path(name).exists():
+        if classes is not None:
+            raise ValueError(f"--classes puts a head on a model that is named, not on the trained one of {name}")
         return load_model(name)
     with torch.device("meta"):
         published = SIZES[name].published is not None
-        return build_model(name) if published else build_model(name, response="grn", layer_scale=None)
+        settings: dict[str, Any] = {} if published else {"response": "grn", "layer_scale": None}
+        return build_model(name, **settings, classes=classes)
+
+
+def _facts(layer: Layer) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {name: value for name, value in asdict(layer).items() if value is not None}
+
+
+def _with_sums(layers: dict[str, list[Layer]], sums: dict[str, Layer]) -> Iterator[tuple[str, ...]]:
+    for part, own in layers.items():
+        yield from map(_cells, own)
+        if len(own) > 1:
+            yield _cells(sums[part])
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    """A layer as text; of its output without the image axis."""
+    shape = "" if layer.shape is None else " x ".join(map(str, layer.shape[1:]))
+    macs = "" if layer.visible_macs is None else f"{layer.visible_macs:,}"
+    return layer.name, layer.kind, shape, f"{layer.parameters:,}", f"{layer.macs:,}", macs
 
 
 def _first_line(thing: object) -> str:

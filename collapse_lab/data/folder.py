@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,7 +52,31 @@ def folder(path: Path, split: str, size: int) -> Images:
         label=torch.tensor(labels),
         id=torch.tensor([draws.key(_name(file, path)) for file in images]),
         classes=classes,
+        files=tuple(_name(file, path) for file in images),
         skipped=tuple(skipped),
+    )
+
+
+def image_files(paths: Sequence[Path], size: int) -> Images:
+    """Single files, scaled and cropped as those of a folder, in the order given; without labels.
+
+    An image's identity is a hash of its file's name. Raises FileNotFoundError for a file that is not there,
+    ValueError for one that cannot be read.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no image {path}")
+    decoded = {path: _decode(path, size) for path in paths}
+    broken = [f"{path}: {result}" for path, result in decoded.items() if isinstance(result, str)]
+    if broken:
+        raise ValueError(f"{len(broken)} of {len(paths)} images cannot be read: {'; '.join(broken[:5])}")
+    return Images(
+        name="given files",
+        split="",
+        image=torch.stack([result for path in paths if isinstance(result := decoded[path], Tensor)]),
+        label=torch.full((len(paths),), -1),
+        id=torch.tensor([draws.key(path.name) for path in paths]),
+        files=tuple(map(str, paths)),
     )
 
 

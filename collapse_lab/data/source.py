@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from collapse_lab import draws
 from collapse_lab.registry import Registry
 
 
@@ -25,7 +26,8 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """A split held in memory. `skipped` lists files that could not be read, with the reason."""
+    """A split held in memory. `files` names where each image comes from, in their order, empty for no files;
+    `skipped` lists files that could not be read, with the reason."""
 
     name: str
     split: str
@@ -33,6 +35,7 @@ class Images:
     label: Tensor
     id: Tensor
     classes: tuple[str, ...] = ()
+    files: tuple[str, ...] = field(default=(), repr=False)
     skipped: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
@@ -41,6 +44,15 @@ class Images:
     def batch(self, indices: Tensor) -> Batch:
         """The images at these places, in this order."""
         return Batch(image=self.image[indices], label=self.label[indices], id=self.id[indices])
+
+    def sample(self, count: int, seed: int) -> Tensor:
+        """Places of `count` images, ascending; drawn from their identities, so their order in the data is no matter.
+
+        Raises ValueError when there are fewer.
+        """
+        if count > len(self):
+            raise ValueError(f"{count} images asked for, but there are {len(self)} ({self.name}); ask for fewer")
+        return draws.hashed(draws.key("sample", seed), self.id, 1)[:, 0].argsort()[:count].sort().values
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All images once, in their own order."""
@@ -61,11 +73,21 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
     Raises ValueError where there are more or fewer numbers than channels.
     """
-    if not {len(mean), len(std)} <= {1, images.shape[1]}:
-        raise ValueError(f"mean and std need 1 or {images.shape[1]} numbers, got {mean} and {std}")
-    centre = torch.tensor(mean, device=images.device)[:, None, None]
-    scale = torch.tensor(std, device=images.device)[:, None, None]
+    centre, scale = _by_channel(images, mean, std)
     return (images.float() / 255 - centre) / scale
+
+
+def denormalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """What `normalise` does, undone, but for the 255: black is 0 and white 1. A model's values may lie outside."""
+    centre, scale = _by_channel(pixels, mean, std)
+    return pixels * scale + centre
+
+
+def _by_channel(images: Tensor, *numbers: tuple[float, ...]) -> list[Tensor]:
+    if not set(map(len, numbers)) <= {1, images.shape[1]}:
+        given = " and ".join(map(str, numbers))
+        raise ValueError(f"mean and std need 1 or {images.shape[1]} numbers, got {given}")
+    return [torch.tensor(each, device=images.device)[:, None, None] for each in numbers]
 
 
 SOURCES: Registry[str] = Registry("data source", {"digits": "collapse_lab.data.digits:digits"})

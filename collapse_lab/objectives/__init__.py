@@ -1,3 +1,4 @@
 """What networks learn: each objective is a module around an encoder."""
 
 from collapse_lab.objectives.fcmae import FCMAE as FCMAE
+from collapse_lab.objectives.reconstruction import reconstruct as reconstruct

@@ -31,11 +31,17 @@ def patches(images: Tensor, side: int) -> Tensor:
     return grid.fold(pixels, side)
 
 
+def cell_statistics(target: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (N, L, 1) of each cell: unbiased variance over all its values, eps 1e-6 under the root."""
+    mean = target.mean(dim=-1, keepdim=True)
+    variance = (target - mean).square().sum(dim=-1, keepdim=True) / (target.shape[-1] - 1)
+    return mean, (variance + 1e-6).sqrt()
+
+
 def normalised(target: Tensor) -> Tensor:
-    """Each cell less its mean, over its deviation: unbiased variance over all its values, eps 1e-6 under the root."""
-    centred = target - target.mean(dim=-1, keepdim=True)
-    variance = centred.square().sum(dim=-1, keepdim=True) / (target.shape[-1] - 1)
-    return centred / (variance + 1e-6).sqrt()
+    """Each cell less its mean, over its deviation, see `cell_statistics`."""
+    mean, deviation = cell_statistics(target)
+    return (target - mean) / deviation
 
 
 class FCMAE(Objective):

@@ -11,27 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from collapse_lab.cli.app import main
 from tests.pictures import write_pictures
 
 
 @pytest.fixture(scope="module")
 def runs(study_runs: Path) -> Path:
     return study_runs
-
-
-@pytest.fixture
-def ask(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["collapse-lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def test_help_comes_in_under_four_tenths_of_a_second():
@@ -68,6 +53,32 @@ def test_sites_are_listed_with_their_kinds_and_filtered_by_pattern(ask):
     code, out, _ = ask("list", "sites", "convnextv2_atto", "--sites", "stages.3.*.*.act", "--json")
     assert code == 0
     assert [row["site"] for row in json.loads(out)["rows"]] == ["stages.3.blocks.0.act", "stages.3.blocks.1.act"]
+
+
+def test_layers_are_listed_with_subtotals_and_the_published_total(ask):
+    command = ("list", "layers", "convnextv2_atto", "--classes", 1000, "--mask-ratio", 0.6)
+    code, out, err = ask(*command, "--json")
+    document = json.loads(out)
+    assert code == 0, err
+    assert document["total"]["macs"] == sum(row["macs"] for row in document["rows"]) == 547_332_480
+    assert document["total"]["parameters"] == 3_708_400
+    assert document["total"]["limit"] == pytest.approx(49 / 19, rel=0.001)
+    code, out, err = ask(*command)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[0] == ["layer", "class", "output", "parameters", "MACs", "visible MACs"]
+    assert ["stages.3", "total", "", "1,885,440", "91,853,440", "35,616,640"] in rows
+    assert rows[-1][0] == "all layers"
+    assert "2.58 times fewer" in err
+
+
+def test_layers_of_a_trained_run_are_those_of_its_encoder(ask, runs):
+    one = next(path.parent for path in runs.glob("*/run.json"))
+    code, out, err = ask("list", "layers", one, "--size", 32, "--json")
+    assert code == 0, err
+    assert json.loads(out)["total"]["macs"] == 3_384_320
+    code, _, err = ask("list", "layers", one, "--classes", 10)
+    assert code == 4
+    assert "a model that is named" in err
 
 
 def test_train_capture_analyze_compare_and_report_make_one_path(ask, tmp_path):
@@ -156,6 +167,8 @@ def test_json_stands_alone_on_stdout(ask, runs):
         ),
         (("list", "sites", "convnext_digits", "--sites", "stages.9.*"), 4, "no site matches 'stages.9.*'"),
         (("list", "sites", "convnext_digit"), 4, "did you mean 'convnext_digits'"),
+        (("list", "layers", "convnext_digits", "--size", "33"), 4, "the nearest size that fits is 32 x 32"),
+        (("list", "layers", "convnext_digits", "--mask-ratio", "1"), 4, "keeps 0 of 784 cells"),
         (("analyze", "nowhere"), 4, "nowhere"),
         (("capture", "nowhere"), 4, "not a run folder"),
         (("compare", "nowhere"), 4, "not a run folder"),

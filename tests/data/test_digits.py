@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from collapse_lab.data.source import normalise, open_images
+from collapse_lab.data.source import Images, denormalise, normalise, open_images
 from tests.tolerances import EXACT32
 
 
@@ -52,6 +52,29 @@ def test_normalised_pixels_have_the_mean_and_deviation_taken_out():
     assert torch.equal(normalise(pixels, (0.5,), (0.5,))[0, 0], normal[0, 0])
     with pytest.raises(ValueError, match="1 or 3 numbers"):
         normalise(pixels, (0.5, 0.5), (0.5,))
+
+
+def test_normalisation_is_undone_to_black_0_and_white_1():
+    pixels = torch.arange(192, dtype=torch.uint8).reshape(4, 3, 4, 4)
+    mean, std = (0.5, 0.2, 0.0), (0.5, 1.0, 2.0)
+    undone = denormalise(normalise(pixels, mean, std), mean, std)
+    assert (undone * 255 - pixels.float()).abs().max() < EXACT32 * 255
+    with pytest.raises(ValueError, match="1 or 3 numbers"):
+        denormalise(undone, mean, (0.5, 0.5))
+
+
+def test_a_sample_follows_identities_whatever_their_order():
+    images = open_images("digits", "test", 8)
+    chosen = images.sample(20, seed=3)
+    assert torch.equal(chosen, chosen.unique())  # ascending, none twice
+    turned = Images(
+        name="turned", split="test", image=images.image.flip(0), label=images.label.flip(0), id=images.id.flip(0)
+    )
+    assert set(turned.id[turned.sample(20, seed=3)].tolist()) == set(images.id[chosen].tolist())
+    assert not torch.equal(images.sample(20, seed=4), chosen)
+    assert images.sample(797, seed=3).tolist() == list(range(797))
+    with pytest.raises(ValueError, match=r"798 images asked for, but there are 797 \(digits\)"):
+        images.sample(798, seed=3)
 
 
 def test_unknown_data_and_splits_are_refused():

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from collapse_lab.data import folder as folder_module
+from collapse_lab.data.folder import image_files
 from collapse_lab.data.source import open_images
 
 
@@ -50,6 +51,34 @@ def test_class_folders_without_splits_are_labelled(tmp_path):
     images = open_images(str(tmp_path), "train", 8)
     assert images.classes == ("cat", "dog")
     assert set(images.label.tolist()) == {0, 1}
+
+
+def test_images_know_the_files_they_come_from(tmp_path):
+    for number in range(4):
+        picture(tmp_path / "train" / "ab"[number % 2] / f"{number}.png", value=number)
+    images = open_images(str(tmp_path), "train", 8)
+    assert images.files == ("train/a/0.png", "train/a/2.png", "train/b/1.png", "train/b/3.png")
+    assert images.image[:, 0, 0, 0].tolist() == [0, 2, 1, 3]
+
+
+def test_single_files_keep_their_order_and_are_cropped_as_in_a_folder(tmp_path):
+    wide = picture(tmp_path / "train" / "b.png", value=7, size=(30, 12))
+    high = picture(tmp_path / "train" / "a.jpg", value=200, size=(12, 30))
+    images = image_files([wide, high, wide], 8)
+    inside = open_images(str(tmp_path), "train", 8)
+    assert torch.equal(images.image, inside.image[[1, 0, 1]])
+    assert images.files == (str(wide), str(high), str(wide))
+    assert images.label.tolist() == [-1, -1, -1]
+    assert images.id[0] == images.id[2] != images.id[1]
+
+
+def test_single_files_that_cannot_be_had_are_named(tmp_path):
+    good = picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(good.read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"1 of 2 images cannot be read: .*b.png: "):
+        image_files([good, tmp_path / "b.png"], 8)
+    with pytest.raises(FileNotFoundError, match=r"there is no image .*c.png"):
+        image_files([good, tmp_path / "c.png"], 8)
 
 
 def test_a_corrupt_image_is_skipped_and_listed(tmp_path):

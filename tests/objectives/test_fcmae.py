@@ -15,11 +15,11 @@ from collapse_lab.objectives.table import OBJECTIVES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import block as slow_block
 from tests.models.reference_encoder import encode
-from tests.tolerances import EXACT32, EXACT64
+from tests.tolerances import EXACT32, EXACT64, PINNED
 
 
 def objective(**options) -> FCMAE:
-    module = FCMAE(small((1, 1, 1), (4, 8, 12)), decoder_dim=16, **options).double()
+    module = FCMAE(small((1, 1, 1), (4, 8, 12)), **{"decoder_dim": 16, **options}).double()
     source = torch.Generator().manual_seed(9)
     for parameter in (module.mask_token, *module.decoder.parameters()):
         parameter.data.normal_(std=0.2, generator=source)
@@ -71,6 +71,45 @@ def test_loss_and_prediction_are_the_definition(norm_pix, depth):
     assert (outcome.prediction - slow_prediction(module, images, removed)).abs().max() < EXACT64
     expected = slow_loss(images, outcome.prediction, removed, module.encoder.stride, norm_pix)
     assert outcome.loss.item() == pytest.approx(expected, rel=EXACT64)
+
+
+@pytest.mark.parametrize("width", [1, 40])
+def test_any_decoder_width_is_the_definition(width):
+    module, images = objective(decoder_dim=width), random_images(1, 16, 24, seed=1)
+    removed = ragged_removed(1, 6, 0.5, seed=2)
+    expected = slow_prediction(module, images, removed)
+    assert (module(images, removed=removed).prediction - expected).abs().max() < EXACT64
+
+
+def test_one_image_and_every_pattern_of_its_cells_is_the_definition():
+    """Among the 63 with a removed cell: none visible, a single one, and none in the last row or column."""
+    module, images = objective(), random_images(1, 16, 24, seed=1)
+    for pattern in range(1, 2**6):
+        removed = torch.tensor([[bool(pattern >> cell & 1) for cell in range(6)]])
+        outcome = module(images, removed=removed)
+        expected = slow_prediction(module, images, removed)
+        assert (outcome.prediction - expected).abs().max() < EXACT64, removed
+        error = (expected - outcome.target).square()[removed].mean()
+        assert outcome.loss.item() == pytest.approx(error.item(), rel=EXACT64), removed
+
+
+def test_loss_of_a_silent_decoder_is_the_mean_square_of_the_removed_pixels():
+    module = objective(norm_pix=False)
+    for parameter in module.predict.parameters():
+        parameter.data.zero_()
+    images = torch.zeros(1, 3, 8, 24, dtype=torch.float64)
+    images[..., :8], images[..., 8:16], images[..., 16:] = 5.0, 2.0, -1.0
+    removed = torch.tensor([[False, True, True]])
+    assert module(images, removed=removed).loss.item() == pytest.approx((4 + 1) / 2, rel=PINNED)
+
+
+def test_loss_of_a_silent_decoder_is_the_share_of_freedom_when_pixels_are_normalised():
+    """Unbiased variance: the squares of p values sum to p - 1, whatever the pixels."""
+    module = objective(norm_pix=True)
+    for parameter in module.predict.parameters():
+        parameter.data.zero_()
+    loss = module(random_images(2, 16, 16, seed=3) * 100, removed=ragged_removed(2, 4, 0.5, seed=2)).loss
+    assert loss.item() == pytest.approx(191 / 192, rel=1e-9)  # 1e-6 under the root, of a variance of 1e4
 
 
 def test_masks_are_returned_and_can_be_given():
@@ -169,6 +208,22 @@ def test_tensors_of_std_1_are_the_same_draws_on_another_scale():
             # The share of the normal below each value, of all (ours) and of what lies within the cut (official).
             expected = torch.erf(ours[name].double() / 0.02 / 2**0.5) * math.erf(2**0.5)
             assert (torch.erf(official[name].double() / 2**0.5) - expected).abs().max() < EXACT32, name
+
+
+@pytest.mark.parametrize(
+    ("init", "loss", "spread"),
+    [("ours", pytest.approx(1.008, abs=0.01), 0.54), ("official", pytest.approx(16.4, rel=0.05), 490)],
+)
+def test_noise_at_the_start_costs_what_it_costs_the_official_network(init, loss, spread):
+    """Of a dense emulation of the official code: atto, noise images."""
+    module = FCMAE(build_model("convnextv2_atto"), init=init)
+    images = random_images(2, 96, 96, seed=0, dtype=torch.float32)
+    with torch.no_grad():
+        outcome = module(images, generator=torch.Generator().manual_seed(0))
+        encoded = module.encoder.forward_masked(images, outcome.removed)
+    assert outcome.loss.item() == loss
+    visible = encoded.flatten(2).transpose(1, 2)[~outcome.removed]
+    assert visible.std().item() == pytest.approx(spread, rel=0.05)
 
 
 def test_arms_share_the_decoder_whatever_the_encoder_has():
