@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 
+from collapse_lab.models._response import Response
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.grid import VisibleCells
+from collapse_lab.shapes import Features
 
 
 def small(
@@ -40,3 +45,23 @@ def random_images(
 def ragged_removed(count: int, cells: int, share: float, *, seed: int) -> torch.Tensor:
     """Each cell removed by its own coin: images differ in how many they keep, and may keep none."""
     return torch.rand(count, cells, generator=torch.Generator().manual_seed(seed)) < share
+
+
+ResponseKind = TypeVar("ResponseKind", bound=Response)
+
+
+def random_response(kind: type[ResponseKind], channels: int, *, dtype: torch.dtype = torch.float64) -> ResponseKind:
+    """A response away from its start, where most terms vanish."""
+    module = kind(channels)
+    for name, parameter in module.named_parameters():
+        fill(parameter, 0, name, lambda value, source: value.normal_(std=0.5, generator=source))
+    return module.to(dtype)
+
+
+def ragged_features(
+    count: int, rows: int, columns: int, channels: int, removed: torch.Tensor, *, dtype: torch.dtype = torch.float64
+) -> tuple[Features, VisibleCells]:
+    """Features around 1 (no mean of theirs is near 0) on the positions that `removed` (N, rows * columns) leaves."""
+    source = torch.Generator().manual_seed(1)
+    maps = 1 + torch.randn(count, channels, rows, columns, generator=source, dtype=dtype)
+    return VisibleCells.of(maps, removed, 1)

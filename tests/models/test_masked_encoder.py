@@ -26,10 +26,10 @@ def both_ways(model: ConvNeXt, images: Tensor, removed: Tensor) -> tuple[list[Te
     """Output, gradient of the images and of every parameter: ours, and the reference's, which is always float64."""
     answers = []
     exact = {name: value.detach().double().requires_grad_() for name, value in model.named_parameters()}
-    depths, stem = model.architecture["depths"], model.architecture["stem"]
+    form = [model.architecture[name] for name in ("depths", "stem", "response")]
     for pixels, state, forward in (
         (images.clone(), dict(model.named_parameters()), lambda pixels: model.forward_masked(pixels, removed)),
-        (images.double(), exact, lambda pixels: encode(pixels, removed, exact, depths, stem)),
+        (images.double(), exact, lambda pixels: encode(pixels, removed, exact, *form)),
     ):
         output = forward(pixels.requires_grad_())
         # A weighted sum, so that no two positions or channels can be swapped unnoticed.
