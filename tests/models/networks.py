@@ -9,8 +9,6 @@ import torch
 from collapse_lab.models._response import Response
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.grid import VisibleCells
-from collapse_lab.shapes import Features
 
 
 def small(
@@ -58,10 +56,7 @@ def random_response(kind: type[ResponseKind], channels: int, *, dtype: torch.dty
     return module.to(dtype)
 
 
-def ragged_features(
-    count: int, rows: int, columns: int, channels: int, removed: torch.Tensor, *, dtype: torch.dtype = torch.float64
-) -> tuple[Features, VisibleCells]:
-    """Features around 1 (no mean of theirs is near 0) on the positions that `removed` (N, rows * columns) leaves."""
+def feature_maps(count: int, channels: int, rows: int, columns: int) -> torch.Tensor:
+    """(N, C, rows, columns) around 1, so that no mean of theirs is near 0."""
     source = torch.Generator().manual_seed(1)
-    maps = 1 + torch.randn(count, channels, rows, columns, generator=source, dtype=dtype)
-    return VisibleCells.of(maps, removed, 1)
+    return 1 + torch.randn(count, channels, rows, columns, generator=source, dtype=torch.float64)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from collapse_lab.models.convnext import build_model
+from collapse_lab.models.grid import VisibleCells
 from collapse_lab.models.grn import GRN
 from collapse_lab.models.grn_ablations import GRNVariant
-from tests.models.networks import ragged_features, random_response
+from tests.models.networks import feature_maps, random_response
 from tests.models.reference_responses import grn as slow_grn
 from tests.tolerances import EXACT64
 
@@ -37,7 +38,7 @@ def test_grn_is_the_formula():
 
 def test_grn_leaves_out_positions_that_only_fill_up():
     removed = torch.tensor([[0, 0, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=torch.bool)
-    (x, grid), module = ragged_features(3, 1, 4, 5, removed), gate(5)
+    (x, grid), module = VisibleCells.of(feature_maps(3, 5, 1, 4), removed, 1), gate(5)
     filled = module(x, grid)
     for image, seen in enumerate(grid.visible):
         alone = module(x[image : image + 1, seen])
