@@ -85,8 +85,8 @@ class BN(Response):
         mean = rows.sum(dim=(0, 1)) / count.clamp(min=1)
         squares = data_only(rows - mean, grid).square().sum(dim=(0, 1))
         with torch.no_grad():
-            share = self.momentum * (count > 1)
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), share.to(self.running_mean.dtype))
+            share = self.momentum * (count > 1).to(self.running_mean.dtype)
             unbiased = squares / (count - 1).clamp(min=1)
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), share.to(self.running_var.dtype))
+            self.running_mean.lerp_(mean.to(share.dtype), share)
+            self.running_var.lerp_(unbiased.to(share.dtype), share)
         return mean, squares / count.clamp(min=1)
