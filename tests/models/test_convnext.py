@@ -7,6 +7,8 @@ import torch
 
 from collapse_lab import draws
 from collapse_lab.models.convnext import SIZES, ConvNeXt, build_model
+from collapse_lab.models.grid import AllPositions
+from collapse_lab.models.response import RESPONSES
 from collapse_lab.objectives.fcmae import FCMAE
 from tests.models.networks import random_images, small
 from tests.tolerances import EXACT32
@@ -22,6 +24,10 @@ COUNTS = [
     ("large", 197_956_840, 196_416_768, 216_576, 197_767_336, 200_910_592),
     ("huge", 660_289_640, 657_467_008, 397_056, 659_942_216, 662_616_192),
 ]
+# V1 sizes without a V2 of their own, as torchvision and timm count them.
+FIRST_ONLY = [("small", 50_223_688), ("xlarge", 350_196_968)]
+# On ConvNeXt-B without LayerScale: 36 blocks, 2 (4C)^2 / 16 weights in each, and for cbam a 7 x 7 kernel on two planes.
+GATED = [("se", 88_573_416 + 20_938_752), ("cbam", 88_573_416 + 20_938_752 + 36 * 98)]
 OURS = {"response": "grn", "layer_scale": 1e-6}
 
 
@@ -41,6 +47,30 @@ def test_parameter_counts_are_the_published_ones(size, total, encoder, grn, firs
         assert count(build_model(v2, classes=1000, response="none", layer_scale=1e-6)) == first
         if f"convnext_{size}" in SIZES:
             assert count(build_model(f"convnext_{size}", classes=1000)) == first
+
+
+@pytest.mark.parametrize(("size", "total"), FIRST_ONLY)
+def test_parameter_counts_of_sizes_that_only_v1_has_are_the_published_ones(size, total):
+    with torch.device("meta"):
+        assert count(build_model(f"convnext_{size}", classes=1000)) == total
+
+
+@pytest.mark.parametrize(("response", "total"), GATED)
+def test_base_with_a_gate_has_the_109_million_parameters_of_the_paper(response, total):
+    with torch.device("meta"):
+        assert count(build_model("convnextv2_base", response=response, classes=1000)) == total
+    assert total // 10**6 == 109
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_a_response_is_built_without_values_and_seeded_like_the_rest(response):
+    with torch.device("meta"):
+        bare = build_model("convnextv2_atto", response=response)
+    assert all(value.is_meta for value in bare.state_dict().values())
+    models = [build_model("convnext_digits", response=response, layer_scale=None, seed=2) for _ in range(2)]
+    first, again = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(value.any() for name, value in models[0].named_parameters() if value.ndim >= 2), response
 
 
 def test_both_families_have_their_published_sizes():
@@ -112,6 +142,7 @@ def test_initial_values_do_not_depend_on_the_default_type():
 def test_the_head_is_scaled_at_the_start():
     heads = [build_model("convnext_digits", **OURS, classes=10, head_init_scale=scale).head for scale in (1.0, 0.5)]
     assert torch.equal(heads[0].weight * 0.5, heads[1].weight)
+    assert not heads[1].bias.any()  # 0 times any scale
 
 
 def test_the_architecture_rebuilds_the_network():
@@ -129,10 +160,17 @@ def test_forward_is_the_mean_over_positions_then_norm_and_head():
     assert build_model("convnext_digits", **OURS, classes=7)(images.float()).shape == (2, 7)
 
 
-def test_any_number_of_channels_and_any_size_that_cells_divide():
-    model = small((1, 1), (4, 8), in_channels=5)
-    assert model.forward_features(torch.zeros(2, 5, 12, 20, dtype=torch.float64)).shape == (2, 8, 3, 5)
-    with pytest.raises(ValueError, match=r"\(N, 5, H, W\), got \(2, 3, 12, 20\)"):
+@pytest.mark.parametrize("channels", [1, 4, 12])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (12, 20), (8, 36)])
+def test_any_number_of_channels_and_any_size_that_cells_divide(channels, height, width):
+    model = small((1, 1), (4, 8), in_channels=channels)
+    images = torch.rand(2, channels, height, width, dtype=torch.float64)
+    dense = model.forward_features(images)
+    cells = (height // 4, width // 4)
+    assert dense.shape == (2, 8, *cells)
+    everything = torch.zeros(2, cells[0] * cells[1], dtype=torch.bool)
+    assert torch.allclose(model.forward_masked(images, everything), dense)
+    with pytest.raises(ValueError, match=rf"\(N, {channels}, H, W\), got \(2, 3, 12, 20\)"):
         model.forward_features(torch.zeros(2, 3, 12, 20, dtype=torch.float64))
 
 
@@ -146,6 +184,16 @@ def test_drop_path_keeps_the_mean_and_rests_in_eval_mode():
     ]
     assert all(factor.mean().item() == pytest.approx(1, abs=0.05) for factor in kept)
     assert list(model.eval()._drop_path(torch.zeros(2, 1, 1), None)) == [None] * 5
+
+
+def test_a_dropped_branch_is_left_out_for_that_image_and_scaled_for_the_others():
+    model = small((1, 1), (4, 8))
+    block, grid = model.stages[0].blocks[0], AllPositions(4, 4)
+    x = torch.randn(2, 16, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    kept = torch.tensor([0.0, 1 / (1 - 0.2)], dtype=torch.float64)[:, None, None]
+    out = block(x, grid, kept)
+    assert torch.equal(out[0], x[0])
+    assert torch.allclose(out[1] - x[1], 1.25 * (block(x, grid) - x)[1])
 
 
 def test_drop_path_of_a_sample_does_not_depend_on_its_batch():
