@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import collapse_lab as cl
+from collapse_lab.models.response import RESPONSES
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.runs import Run
 from collapse_lab.study.plan import jobs_of
 from collapse_lab.study.run import work
+from tests.models.networks import ragged_removed, small
 from tests.pictures import small_study, write_pictures
 
 pytestmark = [
@@ -31,6 +33,16 @@ def test_the_visible_only_encoder_is_the_same_on_both_devices():
         here = model.forward_masked(images, removed)
         there = model.cuda().forward_masked(images.cuda(), removed.cuda())
     torch.testing.assert_close(there.cpu(), here, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_the_encoder_with_any_response_is_the_same_on_both_devices(response):
+    images, removed = torch.randn(3, 3, 24, 40, dtype=torch.float64), ragged_removed(3, 15, 0.5, seed=0)
+    model = small((1, 1, 1), (4, 8, 12), response=response)
+    with torch.no_grad():
+        here = model.forward_masked(images, removed)
+        there = model.cuda().forward_masked(images.cuda(), removed.cuda())
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-8, atol=1e-10)
 
 
 def test_the_loss_and_its_gradients_are_the_same_on_both_devices():

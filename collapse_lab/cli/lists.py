@@ -37,10 +37,17 @@ def models(json: Json = False) -> None:
 
 @app.command()
 def responses(json: Json = False) -> None:
-    """What can stand between the activation and the projection of a block."""
+    """What can stand between the activation and the projection of a block.
+
+    ImageNet top-1 is that of Woo et al. 2023: ConvNeXt-B, FCMAE for 800 epochs, fine-tuned for 100.
+    """
     from collapse_lab.models.response import RESPONSES
 
-    _answer("responses", ("name", "what"), [(name, _first_line(RESPONSES[name])) for name in RESPONSES], json)
+    rows = []
+    for name in RESPONSES:
+        kind = RESPONSES[name]
+        rows.append((name, _first_line(kind), kind.over, "identity" if kind.identity else None, kind.top1))
+    _answer("responses", ("name", "formula", "statistics over", "at the start", "ImageNet top-1"), rows, json)
 
 
 @app.command()

@@ -68,7 +68,7 @@ class Block(nn.Module):
     def forward(self, x: Features, grid: Grid, kept: Tensor | None = None) -> Features:
         """`kept` (N, 1, 1) is drop path's factor of the branch: 0, or 1 / (1 - rate)."""
         branch: Tensor = self.norm(self.depthwise(x, grid))
-        branch = self.response(self.act(self.expand(branch)), grid.visible)
+        branch = self.response(self.act(self.expand(branch)), grid)
         branch = self.project(branch)
         if self.layer_scale is not None:
             branch = branch * self.layer_scale

@@ -49,6 +49,15 @@ def test_every_list_is_one_json_document(ask, what):
     assert document["rows"]
 
 
+def test_responses_are_listed_with_formula_reach_start_and_reported_accuracy(ask):
+    rows = {row["name"]: row for row in json.loads(ask("list", "responses", "--json")[1])["rows"]}
+    facts = ("formula", "statistics over", "at the start", "ImageNet top-1")
+    assert all(tuple(row)[1:] == facts for row in rows.values())
+    assert tuple(rows["affine"].values())[1:] == ("y = gamma * x + beta + x.", "nothing", "identity", 83.9)
+    assert tuple(rows["times_n"].values())[2:] == ("position", None, None)
+    assert rows["grn_batch"]["statistics over"] == "batch"
+
+
 def test_sites_are_listed_with_their_kinds_and_filtered_by_pattern(ask):
     code, out, _ = ask("list", "sites", "convnextv2_atto", "--sites", "stages.3.*.*.act", "--json")
     assert code == 0

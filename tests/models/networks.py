@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 
+from collapse_lab.models._response import Response
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
 
@@ -40,3 +43,20 @@ def random_images(
 def ragged_removed(count: int, cells: int, share: float, *, seed: int) -> torch.Tensor:
     """Each cell removed by its own coin: images differ in how many they keep, and may keep none."""
     return torch.rand(count, cells, generator=torch.Generator().manual_seed(seed)) < share
+
+
+ResponseKind = TypeVar("ResponseKind", bound=Response)
+
+
+def random_response(kind: type[ResponseKind], channels: int, *, dtype: torch.dtype = torch.float64) -> ResponseKind:
+    """A response away from its start, where most terms vanish."""
+    module = kind(channels)
+    for name, parameter in module.named_parameters():
+        fill(parameter, 0, name, lambda value, source: value.normal_(std=0.5, generator=source))
+    return module.to(dtype)
+
+
+def feature_maps(count: int, channels: int, rows: int, columns: int) -> torch.Tensor:
+    """(N, C, rows, columns) around 1, so that no mean of theirs is near 0."""
+    source = torch.Generator().manual_seed(1)
+    return 1 + torch.randn(count, channels, rows, columns, generator=source, dtype=torch.float64)

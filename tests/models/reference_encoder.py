@@ -5,9 +5,10 @@ Written in plain torch on (N, C, H, W) maps and a state dict; shares no code wit
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from tests.models.reference_responses import SLOW
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -17,33 +18,36 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return centred / (variance + 1e-6).sqrt() * weight[:, None, None] + bias[:, None, None]
 
 
-def grn(x: Tensor, gamma: Tensor, beta: Tensor, visible: Tensor) -> Tensor:
-    """ConvNeXt V2, equations 1 to 3, over the visible positions of each image."""
-    energy = (x * visible).pow(2).sum(dim=(2, 3), keepdim=True)
-    length = torch.where(energy > 0, energy.clamp(min=torch.finfo(x.dtype).tiny).sqrt(), energy * 0)
-    share = length / (length.mean(dim=1, keepdim=True) + 1e-6)
-    return gamma[:, None, None] * (x * share) + beta[:, None, None] + x
-
-
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.conv2d(x, weight[:, :, None, None], bias)
 
 
-def block(x: Tensor, state: dict[str, Tensor], name: str, visible: Tensor) -> Tensor:
-    """One block; the depthwise convolution sees a masked map, and what it spreads beyond is masked again."""
+def block(x: Tensor, state: dict[str, Tensor], name: str, visible: Tensor, response: str = "") -> Tensor:
+    """One block; the depthwise convolution sees a masked map, and what it spreads beyond is masked again.
+
+    Without a response's name, GRN where the block has its tensors and none where not.
+    """
+    prefix = f"{name}.response."
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     weight, bias = state[f"{name}.depthwise.weight"], state[f"{name}.depthwise.bias"]
     y = F.conv2d(x * visible, weight, bias, padding=3, groups=len(weight)) * visible
     y = norm(y, state[f"{name}.norm.weight"], state[f"{name}.norm.bias"])
     y = F.gelu(pointwise(y, state[f"{name}.expand.weight"], state[f"{name}.expand.bias"]))
-    if f"{name}.response.gamma" in state:
-        y = grn(y, state[f"{name}.response.gamma"], state[f"{name}.response.beta"], visible)
+    y = SLOW[response or ("grn" if own else "none")](y, visible, own)
     y = pointwise(y, state[f"{name}.project.weight"], state[f"{name}.project.bias"])
     if f"{name}.layer_scale" in state:
         y = y * state[f"{name}.layer_scale"][:, None, None]
     return x + y
 
 
-def encode(images: Tensor, removed: Tensor, state: dict[str, Tensor], depths: tuple[int, ...], stem: int) -> Tensor:
+def encode(
+    images: Tensor,
+    removed: Tensor,
+    state: dict[str, Tensor],
+    depths: tuple[int, ...],
+    stem: int,
+    response: str = "",
+) -> Tensor:
     """(N, C, h, w), zeros at removed cells."""
     stride = stem * 2 ** (len(depths) - 1)
     rows, columns = images.shape[2] // stride, images.shape[3] // stride
@@ -58,5 +62,5 @@ def encode(images: Tensor, removed: Tensor, state: dict[str, Tensor], depths: tu
         side = x.shape[2] // rows
         visible = seen.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)
         for number in range(depth):
-            x = block(x, state, f"{name}.blocks.{number}", visible)
+            x = block(x, state, f"{name}.blocks.{number}", visible, response)
     return x * seen

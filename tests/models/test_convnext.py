@@ -1,4 +1,4 @@
-"""Sizes, initial values and options of the networks."""
+"""Initial values and options of the networks."""
 
 from __future__ import annotations
 
@@ -6,54 +6,24 @@ import pytest
 import torch
 
 from collapse_lab import draws
-from collapse_lab.models.convnext import SIZES, ConvNeXt, build_model
-from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.grid import AllPositions
+from collapse_lab.models.response import RESPONSES
 from tests.models.networks import random_images, small
 from tests.tolerances import EXACT32
 
-# name, V2 with 1,000 classes, V2 without, GRN alone, V1 with 1,000 classes, FCMAE (official models; huge by formula)
-COUNTS = [
-    ("atto", 3_708_400, 3_386_760, 14_720, 3_695_520, 7_257_992),
-    ("femto", 5_233_240, 4_847_472, 17_664, 5_217_784, 8_751_472),
-    ("pico", 9_066_280, 8_552_256, 23_552, 9_045_672, 12_521_792),
-    ("nano", 15_623_800, 14_981_520, 34_560, 15_593_560, 19_016_592),
-    ("tiny", 28_635_496, 27_864_960, 52_992, 28_589_128, 31_965_568),
-    ("base", 88_717_800, 87_690_752, 144_384, 88_591_464, 91_922_432),
-    ("large", 197_956_840, 196_416_768, 216_576, 197_767_336, 200_910_592),
-    ("huge", 660_289_640, 657_467_008, 397_056, 659_942_216, 662_616_192),
-]
 OURS = {"response": "grn", "layer_scale": 1e-6}
 
 
-def count(module: torch.nn.Module, part: str = "") -> int:
-    return sum(value.numel() for name, value in module.named_parameters() if part in name)
-
-
-@pytest.mark.parametrize(("size", "total", "encoder", "grn", "first", "fcmae"), COUNTS, ids=[row[0] for row in COUNTS])
-def test_parameter_counts_are_the_published_ones(size, total, encoder, grn, first, fcmae):
-    v2 = f"convnextv2_{size}"
+@pytest.mark.parametrize("response", RESPONSES)
+def test_a_response_is_built_without_values_and_seeded_like_the_rest(response):
     with torch.device("meta"):
-        bare = build_model(v2)
-        assert count(build_model(v2, classes=1000)) == total
-        assert (count(bare), count(bare, ".response.")) == (encoder, grn)
-        assert count(FCMAE(bare)) == fcmae
-        # V1 has no huge of its own: its numbers are those of the V2 network with V1's settings.
-        assert count(build_model(v2, classes=1000, response="none", layer_scale=1e-6)) == first
-        if f"convnext_{size}" in SIZES:
-            assert count(build_model(f"convnext_{size}", classes=1000)) == first
-
-
-def test_both_families_have_their_published_sizes():
-    first = ["atto", "femto", "pico", "nano", "tiny", "small", "base", "large", "xlarge"]
-    second = ["atto", "femto", "pico", "nano", "tiny", "base", "large", "huge"]
-    ours = ["convnext_digits", "convnext_cifar"]
-    assert sorted(SIZES) == sorted([f"convnext_{n}" for n in first] + [f"convnextv2_{n}" for n in second] + ours)
-
-
-@pytest.mark.parametrize("name", SIZES)
-def test_every_model_says_its_stride(name):
-    with torch.device("meta"):
-        assert build_model(name, **OURS).stride == (8 if name in ("convnext_digits", "convnext_cifar") else 32)
+        bare = build_model("convnextv2_atto", response=response)
+    assert all(value.is_meta for value in bare.state_dict().values())
+    models = [build_model("convnext_digits", response=response, layer_scale=None, seed=2) for _ in range(2)]
+    first, again = (model.state_dict() for model in models)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(value.any() for name, value in models[0].named_parameters() if value.ndim >= 2), response
 
 
 def test_v2_differs_from_v1_by_grn_and_layer_scale_alone():
@@ -112,6 +82,7 @@ def test_initial_values_do_not_depend_on_the_default_type():
 def test_the_head_is_scaled_at_the_start():
     heads = [build_model("convnext_digits", **OURS, classes=10, head_init_scale=scale).head for scale in (1.0, 0.5)]
     assert torch.equal(heads[0].weight * 0.5, heads[1].weight)
+    assert not heads[1].bias.any()  # 0 times any scale
 
 
 def test_the_architecture_rebuilds_the_network():
@@ -129,10 +100,17 @@ def test_forward_is_the_mean_over_positions_then_norm_and_head():
     assert build_model("convnext_digits", **OURS, classes=7)(images.float()).shape == (2, 7)
 
 
-def test_any_number_of_channels_and_any_size_that_cells_divide():
-    model = small((1, 1), (4, 8), in_channels=5)
-    assert model.forward_features(torch.zeros(2, 5, 12, 20, dtype=torch.float64)).shape == (2, 8, 3, 5)
-    with pytest.raises(ValueError, match=r"\(N, 5, H, W\), got \(2, 3, 12, 20\)"):
+@pytest.mark.parametrize("channels", [1, 4, 12])
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (12, 20), (8, 36)])
+def test_any_number_of_channels_and_any_size_that_cells_divide(channels, height, width):
+    model = small((1, 1), (4, 8), in_channels=channels)
+    images = torch.rand(2, channels, height, width, dtype=torch.float64)
+    dense = model.forward_features(images)
+    cells = (height // 4, width // 4)
+    assert dense.shape == (2, 8, *cells)
+    everything = torch.zeros(2, cells[0] * cells[1], dtype=torch.bool)
+    assert torch.allclose(model.forward_masked(images, everything), dense)
+    with pytest.raises(ValueError, match=rf"\(N, {channels}, H, W\), got \(2, 3, 12, 20\)"):
         model.forward_features(torch.zeros(2, 3, 12, 20, dtype=torch.float64))
 
 
@@ -146,6 +124,16 @@ def test_drop_path_keeps_the_mean_and_rests_in_eval_mode():
     ]
     assert all(factor.mean().item() == pytest.approx(1, abs=0.05) for factor in kept)
     assert list(model.eval()._drop_path(torch.zeros(2, 1, 1), None)) == [None] * 5
+
+
+def test_a_dropped_branch_is_left_out_for_that_image_and_scaled_for_the_others():
+    model = small((1, 1), (4, 8))
+    block, grid = model.stages[0].blocks[0], AllPositions(4, 4)
+    x = torch.randn(2, 16, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    kept = torch.tensor([0.0, 1 / (1 - 0.2)], dtype=torch.float64)[:, None, None]
+    out = block(x, grid, kept)
+    assert torch.equal(out[0], x[0])
+    assert torch.allclose(out[1] - x[1], 1.25 * (block(x, grid) - x)[1])
 
 
 def test_drop_path_of_a_sample_does_not_depend_on_its_batch():

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.response import RESPONSES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import encode
-from tests.tolerances import EXACT32, EXACT64
+from tests.tolerances import EXACT32, EXACT64, HALF
 
 TOLERANCES = {torch.float32: EXACT32, torch.float64: EXACT64}
 few_examples = settings(max_examples=25, deadline=None, derandomize=True)
@@ -26,10 +27,10 @@ def both_ways(model: ConvNeXt, images: Tensor, removed: Tensor) -> tuple[list[Te
     """Output, gradient of the images and of every parameter: ours, and the reference's, which is always float64."""
     answers = []
     exact = {name: value.detach().double().requires_grad_() for name, value in model.named_parameters()}
-    depths, stem = model.architecture["depths"], model.architecture["stem"]
+    form = [model.architecture[name] for name in ("depths", "stem", "response")]
     for pixels, state, forward in (
         (images.clone(), dict(model.named_parameters()), lambda pixels: model.forward_masked(pixels, removed)),
-        (images.double(), exact, lambda pixels: encode(pixels, removed, exact, depths, stem)),
+        (images.double(), exact, lambda pixels: encode(pixels, removed, exact, *form)),
     ):
         output = forward(pixels.requires_grad_())
         # A weighted sum, so that no two positions or channels can be swapped unnoticed.
@@ -64,6 +65,16 @@ def test_visible_only_encoder_equals_the_definition_forward_and_backward(
     assert max(map(distance, ours, reference)) < TOLERANCES[dtype]
 
 
+@pytest.mark.parametrize("response", RESPONSES)
+def test_with_every_response_the_encoder_equals_the_definition_and_all_visible_is_dense(response):
+    model = small((1, 1, 1), (4, 8, 12), response=response)
+    images, removed = random_images(3, 24, 40, seed=10), ragged_removed(3, 15, 0.5, seed=10)
+    ours, reference = both_ways(model, images, removed)
+    assert max(map(distance, ours, reference)) < EXACT64
+    every = torch.zeros_like(removed)
+    assert distance(model.forward_masked(images, every), model.forward_features(images)) < EXACT64
+
+
 @pytest.mark.parametrize("name", ["convnext_digits", "convnext_cifar"])
 def test_our_small_models_equal_the_definition(name):
     model = build_model(name, response="grn", layer_scale=None).double()
@@ -80,8 +91,9 @@ def test_all_cells_visible_is_the_dense_network(side):
 
 
 @pytest.mark.parametrize("ragged", [False, True])
-def test_changing_removed_pixels_changes_nothing_at_all(ragged):
-    model = small((1, 1, 1), (4, 8, 12))
+@pytest.mark.parametrize("response", RESPONSES)
+def test_changing_removed_pixels_changes_nothing_at_all(response, ragged):
+    model = small((1, 1, 1), (4, 8, 12), response=response)
     images = random_images(2, 32, 48, seed=3)
     removed = ragged_removed(2, 24, 0.5, seed=3)
     if not ragged:
@@ -140,8 +152,10 @@ def test_promising_how_many_are_kept_changes_nothing():
 
 # The compiler itself makes an instance of every autograd function it meets, and warns of it.
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_the_encoder_compiles_as_one_graph_with_its_gradients():
-    model, images = small(), random_images(2, 12, 16, seed=8)
+@pytest.mark.parametrize("response", RESPONSES)
+def test_the_encoder_compiles_as_one_graph_with_its_gradients(response):
+    torch.compiler.reset()  # otherwise every response counts as another compilation of the same encoder
+    model, images = small((1,), (4,), response=response), random_images(2, 6, 8, seed=8)
     removed = torch.ones(2, 12, dtype=torch.bool)
     removed[:, [0, 5, 7]] = False
 
@@ -151,6 +165,18 @@ def test_the_encoder_compiles_as_one_graph_with_its_gradients():
     compiled = torch.compile(model.forward_masked, fullgraph=True, backend="aot_eager")
     for ours, eager in zip(gradients(compiled), gradients(model.forward_masked), strict=True):
         assert distance(ours, eager) < EXACT64
+
+
+@pytest.mark.parametrize("response", RESPONSES)
+def test_under_autocast_the_encoder_and_its_gradients_are_near_those_of_float32(response):
+    model = small((1, 1), (8, 16), response=response, dtype=torch.float32)
+    images, removed = random_images(2, 12, 16, seed=8, dtype=torch.float32), ragged_removed(2, 12, 0.5, seed=8)
+    found = []
+    for half in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            output = model.forward_masked(images, removed)
+        found.append([output.float(), *torch.autograd.grad(output.float().square().sum(), list(model.parameters()))])
+    assert max(map(distance, found[1], found[0])) < HALF
 
 
 @pytest.mark.parametrize(
