@@ -56,14 +56,14 @@ class _Maps(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight = ctx.saved_tensors
-        gradient = gradient.to(maps.dtype)  # autocast may have run the convolution in half precision
+        gradient = gradient.to(weight.dtype)  # autocast may have run the convolution in half precision
         by_maps, by_weight, by_bias = ctx.needs_input_grad
         margin = weight.shape[-1] // 2
         found_maps = found_weight = None
         if by_maps:
-            found_maps = F.conv2d(gradient, weight.flip(2, 3), padding=margin, groups=len(weight))
+            found_maps = F.conv2d(gradient, weight.flip(2, 3), padding=margin, groups=len(weight)).to(maps.dtype)
         if by_weight:
-            padded = F.pad(maps.permute(2, 3, 0, 1), [0, 0, 0, 0] + [margin] * 4)
+            padded = F.pad(maps.permute(2, 3, 0, 1).to(weight.dtype), [0, 0, 0, 0] + [margin] * 4)
             found_weight = _weight_gradient(padded, gradient)
         return found_maps, found_weight, gradient.sum(dim=(0, 2, 3)) if by_bias else None
 
@@ -77,23 +77,24 @@ class _Windows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, places, rows = ctx.saved_tensors
-        gradient = gradient.to(x.dtype)
+        on_cpu = x.device.type in BY_CONVOLUTION
+        # Autocast may have run the convolution in half precision; on CPU the sums of each window must not be rounded.
+        work = weight.dtype if on_cpu else gradient.dtype
+        gradient, kernels = gradient.to(work), weight.to(work)
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
         found_x = found_weight = None
         if by_x:  # who reads whom goes both ways
-            found_x = _convolved(gradient, weight.flip(2, 3), None, places, rows)
+            found_x = _convolved(gradient, kernels.flip(2, 3), None, places, rows).to(x.dtype)
         if by_weight:
             margin = weight.shape[-1] // 2
             inside = places[:, margin : places.shape[1] - margin, margin : places.shape[2] - margin]
-            found_inside = _gather(gradient, inside).permute(0, 3, 1, 2)  # (M, C, h, w)
-            if (
-                x.device.type in BY_CONVOLUTION
-            ):  # gathered anew in another order: an index costs less than a transposition
-                found_weight = _weight_gradient(_gather(x, places.permute(1, 2, 0)), found_inside)
+            given = _gather(gradient, inside).permute(0, 3, 1, 2)  # (M, C, h, w)
+            if on_cpu:  # gathered anew in another order: an index costs less than a transposition
+                found_weight = _weight_gradient(_gather(x.to(work), places.permute(1, 2, 0)), given)
             else:
-                maps = _gather(x, places).permute(0, 3, 1, 2)
-                found_weight = conv2d_weight(maps, weight.shape, found_inside, groups=len(weight))
-        return found_x, found_weight, gradient.sum(dim=(0, 1)) if by_bias else None, None, None
+                maps = _gather(x.to(work), places).permute(0, 3, 1, 2)
+                found_weight = conv2d_weight(maps, weight.shape, given, groups=len(weight)).to(weight.dtype)
+        return found_x, found_weight, gradient.sum(dim=(0, 1)).to(weight.dtype) if by_bias else None, None, None
 
 
 _convolve_maps: Callable[[Tensor, Tensor, Tensor], Tensor] = _Maps.apply
