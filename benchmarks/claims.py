@@ -78,13 +78,13 @@ def _processor() -> str:
 def table(claims: Sequence[Claim]) -> str:
     """One line a claim, for a person."""
     verdicts = {True: "holds", False: "FAILS", None: "not measured"}
-    lines = [f"{'claim':<42} {'value':>9} {'target':>9} {'unit':<8} verdict"]
+    lines = [f"{'claim':<48} {'value':>9} {'target':>9} {'unit':<8} verdict"]
     for claim in claims:
         value = "-" if claim.value is None else f"{claim.value:.3g}"
         bound = "-" if claim.target is None else f"{'>=' if claim.better == 'higher' else '<='} {claim.target:g}"
         verdict = "told" if claim.target is None and claim.value is not None else verdicts[claim.holds]
         why = f" ({claim.reason})" if claim.reason else ""
-        lines.append(f"{claim.name:<42} {value:>9} {bound:>9} {claim.unit:<8} {verdict}{why}")
+        lines.append(f"{claim.name:<48} {value:>9} {bound:>9} {claim.unit:<8} {verdict}{why}")
     return "\n".join(lines)
 
 
