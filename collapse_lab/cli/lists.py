@@ -67,7 +67,7 @@ def data(json: Json = False) -> None:
 
 @app.command()
 def sites(
-    model: Annotated[str, typer.Argument(help="A model's name or a run's folder.")],
+    model: Annotated[str, typer.Argument(help="A model's name, a run's folder, or weights: a path or an address.")],
     pattern: Annotated[list[str] | None, typer.Option("--sites", help="Only those that match, repeatable.")] = None,
     json: Json = False,
 ) -> None:
@@ -103,9 +103,10 @@ def _network(name: str) -> nn.Module:
     import torch
 
     from collapse_lab.models.convnext import SIZES, build_model
-    from collapse_lab.train.checkpoint import load_model
+    from collapse_lab.models.fetch import is_address
+    from collapse_lab.train.load import load_model
 
-    if name not in SIZES and Path(name).exists():
+    if name not in SIZES and is_address(name):
         return load_model(name)
     with torch.device("meta"):
         published = SIZES[name].published is not None

@@ -10,13 +10,12 @@ import torch
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import (
     load_checkpoint,
-    load_model,
-    load_step,
     newest_checkpoint,
     prune_checkpoints,
     save_checkpoint,
     sweep_parts,
 )
+from collapse_lab.train.load import load_model, load_step
 from collapse_lab.train.loop import train
 from tests.test_runs import files_no_larger_than
 from tests.train.runs import tiny
@@ -96,7 +95,7 @@ def test_a_model_comes_back_from_a_run_a_file_and_a_step(trained):
 
 
 def test_what_is_no_model_is_refused(trained, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"neither a run folder .* nor a checkpoint file"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*; expected a run"):
         load_model(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="no checkpoint of step 5, only of: 2, 6, 8"):
         load_step(trained, 5)
