@@ -16,12 +16,19 @@ def small(
     response: str = "grn",
     layer_scale: float | None = None,
     in_channels: int = 3,
+    classes: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> ConvNeXt:
     """A network of random weights, norms and gates."""
     model = ConvNeXt(
-        depths=depths, dims=dims, stem=stem, response=response, layer_scale=layer_scale, in_channels=in_channels
+        depths=depths,
+        dims=dims,
+        stem=stem,
+        response=response,
+        layer_scale=layer_scale,
+        in_channels=in_channels,
+        classes=classes,
     )
     for name, parameter in model.named_parameters():
         fill(parameter, seed, name, lambda value, source: value.normal_(std=0.3, generator=source))
