@@ -11,27 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from collapse_lab.cli.app import main
 from tests.pictures import write_pictures
 
 
 @pytest.fixture(scope="module")
 def runs(study_runs: Path) -> Path:
     return study_runs
-
-
-@pytest.fixture
-def ask(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["collapse-lab", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 def test_help_comes_in_under_four_tenths_of_a_second():

@@ -18,7 +18,8 @@ from tests.models.foreign import official_state, timm_state
 from tests.models.test_layouts import CLASSES, FAMILIES, assert_same, of_family
 from tests.test_runs import files_no_larger_than
 
-TARGETS = [(layout, ending) for layout in LAYOUTS for ending in (".safetensors", ".pt", ".pth")] + [("hf", "")]
+TARGETS = [(layout, ending) for layout in LAYOUTS for ending in (".safetensors", ".pt")]
+TARGETS += [("hf", ""), ("timm", ".pth")]
 HELD = [(layout, ending, family) for layout, ending in TARGETS for family in FAMILIES]
 HELD = [held for held in HELD if (held[0], held[2]) != ("hf", "GRN and LayerScale")]
 

@@ -75,7 +75,7 @@ def test_what_transformers_saves_computes_the_same_here(kind, safe, tmp_path):
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "GRN and LayerScale"])
-@pytest.mark.parametrize("classes", [0, 1, 2, 5])
+@pytest.mark.parametrize("classes", [0, 1, 2])
 def test_what_we_write_computes_the_same_in_transformers(family, classes, tmp_path):
     ours = of_family(family, depths=(1, 1, 2), dims=(4, 6, 8), classes=classes).eval()
     write_weights(ours, tmp_path / "net", "hf")

@@ -65,9 +65,10 @@ def test_of_weights_and_their_average_the_weights_are_taken_and_it_is_said(tmp_p
 
 
 def test_an_official_training_checkpoint_is_read_without_building_its_arguments(tmp_path):
-    optimizer = torch.optim.AdamW(network().parameters(), lr=1e-3)
+    moments = {"step": torch.tensor(7.0), "exp_avg": torch.zeros(4)}
+    optimizer = {"state": {0: moments}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.95), "params": [0]}]}
     arguments = argparse.Namespace(lr=1e-3, output_dir=Path("runs"), dist_url="env://", opt_betas=(0.9, 0.95))
-    payload = {"model": official_state(network()), "optimizer": optimizer.state_dict(), "epoch": 7, "args": arguments}
+    payload = {"model": official_state(network()), "optimizer": optimizer, "scaler": {}, "epoch": 7, "args": arguments}
     assert_same(load_model(save(tmp_path / "a.pth", payload)).state_dict(), network().state_dict())
 
 
