@@ -15,8 +15,8 @@ from collapse_lab.models.assemble import assemble
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.fit import require_fit, shown
 from collapse_lab.models.infer import architecture_of
-from collapse_lab.models.layouts import translate
 from collapse_lab.models.tensors import read_tensors
+from collapse_lab.models.translate import translate
 
 
 @dataclass(frozen=True, kw_only=True)

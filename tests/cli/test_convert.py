@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import load_checkpoint
 from collapse_lab.train.load import load_model
 from tests.models.foreign import official_state, sparse_state
-from tests.models.test_layouts import assert_same, of_family
+from tests.models.networks import assert_same, of_family
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def test_a_run_goes_to_every_layout_and_computes_the_same(ask, run, tmp_path, to
 
 def test_a_response_and_classes_are_switched_on_the_way(ask, run, tmp_path):
     out = tmp_path / "a.pt"
-    code, _, err = ask("convert", run.path, out, "--to", "official", "--response", "none", "--classes", "4")
+    with warnings.catch_warnings(action="always"):
+        code, _, err = ask("convert", run.path, out, "--to", "official", "--response", "none", "--classes", "4")
     assert code == 0
     assert "warning:" in err
     assert "a fresh one of 4 classes is drawn" in err

@@ -15,7 +15,7 @@ from collapse_lab.models.layouts import LAYOUTS
 from collapse_lab.models.response import RESPONSES
 from collapse_lab.train.load import load_model
 from tests.models.foreign import official_state, timm_state
-from tests.models.test_layouts import CLASSES, FAMILIES, assert_same, of_family
+from tests.models.networks import CLASSES, FAMILIES, assert_same, of_family
 from tests.test_runs import files_no_larger_than
 
 TARGETS = [(layout, ending) for layout in LAYOUTS for ending in (".safetensors", ".pt")]

@@ -15,7 +15,7 @@ from huggingface_hub import errors
 from collapse_lab.models.export import write_weights
 from collapse_lab.models.fetch import is_address
 from collapse_lab.train.load import load_model
-from tests.models.test_layouts import assert_same, of_family
+from tests.models.networks import assert_same, of_family
 
 
 @pytest.fixture

@@ -5,37 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.infer import architecture_of
-from collapse_lab.models.layouts import LAYOUTS, named, translate
+from collapse_lab.models.layouts import LAYOUTS, named
+from collapse_lab.models.translate import translate
 from collapse_lab.models.weights import weights_of
 from tests.models.foreign import official_forward, official_state, sparse_state, timm_state
-from tests.models.networks import random_images, small
+from tests.models.networks import CLASSES, FAMILIES, assert_same, of_family, random_images
 from tests.tolerances import EXACT64
 
-FAMILIES = {
-    "V2": {"response": "grn"},
-    "V1": {"response": "none", "layer_scale": 1e-6},
-    "GRN and LayerScale": {"response": "grn", "layer_scale": 1e-6},
-    "neither": {"response": "none"},
-}
 SHAPES = [
     {"depths": (1, 2), "dims": (4, 6), "stem": 2},
     {"depths": (2, 1, 3), "dims": (4, 4, 6), "stem": 1, "in_channels": 5},
     {"depths": (1, 1, 2, 1), "dims": (2, 4, 6, 8), "stem": 4},
 ]
-CLASSES = [None, 0, 3]
-
-
-def of_family(family: str, **settings) -> ConvNeXt:
-    return small(**{**SHAPES[0], "dtype": torch.float32, **FAMILIES[family], **settings})
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Bit for bit, and no tensor more or less."""
-    assert one.keys() == other.keys()
-    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in other.items()}
-    assert [name for name, value in one.items() if not torch.equal(value, other[name])] == []
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -11,8 +11,7 @@ import torch
 from collapse_lab.models.block import fill
 from collapse_lab.models.export import write_weights
 from collapse_lab.train.load import load_model
-from tests.models.networks import random_images
-from tests.models.test_layouts import FAMILIES, of_family
+from tests.models.networks import FAMILIES, of_family, random_images
 from tests.tolerances import EXACT32
 
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
