@@ -78,11 +78,12 @@ def _payload(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # bytes that are no pickle make its reader raise anything
         # torch's own message tells the reader to switch the protection off: it is never passed on.
-        named = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if named:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and (named or mapped):
             raise ValueError(
-                f"{path} holds more than tensors: reading it would run {named[1]}, so it is refused and nothing of it "
-                f"was run; where you trust its maker, load it there and save model.state_dict() instead"
+                f"{path} holds more than tensors: reading it would run {named[1] if named else 'code'}, so it is "
+                f"refused and none of it was run; where you trust its maker, load it there and "
+                f"save model.state_dict() instead"
             ) from None
         raise ValueError(
             f"{path} is torn, or neither safetensors nor of torch.save; delete it and fetch or write it again"
