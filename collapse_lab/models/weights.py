@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab.models.assemble import assemble
+from collapse_lab.models.assemble import assemble, on_meta
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.fit import require_fit, shown
 from collapse_lab.models.infer import architecture_of
@@ -50,7 +50,8 @@ def weights_of(
     are missing, unexpected or mis-shaped (all listed), or that hold NaN or infinity (named).
     """
     found = translate(stored, source)
-    settings = architecture_of(found.tensors) if architecture is None else _settings(architecture, source)
+    said = architecture_of(found.tensors) if architecture is None else architecture
+    settings = _settings(said, len(stored), source)
     require_fit(found, settings, source)
     tensors = _of_one_type(found.tensors, source)
     _require_finite(tensors, found.known_as, source)
@@ -62,16 +63,17 @@ def weights_of(
     )
 
 
-def _settings(architecture: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """What a file says of itself, where JSON made lists of tuples; raises ValueError for what builds no network."""
+def _settings(architecture: Mapping[str, Any], tensors: int, source: str) -> dict[str, Any]:
+    """The settings of a network that these build; JSON made lists of tuples. Raises ValueError for what builds none."""
     try:
         settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()
         }
-        with torch.device("meta"):
-            return ConvNeXt(**settings).architecture
+        if max(settings["depths"]) > tensors:  # a number in a file must not keep us building for hours
+            raise ValueError(f"a stage of {max(settings['depths'])} blocks cannot be made of {tensors} tensors")
+        return on_meta(settings).architecture
     except (TypeError, AttributeError, ValueError, LookupError, RuntimeError) as error:
-        raise ValueError(f"the architecture that {source} says builds no ConvNeXt: {error}") from None
+        raise ValueError(f"the architecture of {source} builds no ConvNeXt: {error}") from None
 
 
 def _require_finite(tensors: Mapping[str, Tensor], known_as: Mapping[str, str], source: str) -> None:

@@ -184,3 +184,11 @@ def test_the_architecture_beside_our_tensors_is_used_and_held_against_them(tmp_p
         weights_of(model.state_dict(), wrong, "here")
     with pytest.raises(ValueError, match="did you mean 'grn'"):
         weights_of(model.state_dict(), {**model.architecture, "response": "gnr"}, "here")
+
+
+def test_a_file_cannot_ask_for_more_blocks_than_it_has_tensors():
+    state = official_state(network())
+    with pytest.raises(ValueError, match="a stage of 1000000000 blocks cannot be made of 39 tensors"):
+        weights_of({**state, "stages.1.999999999.norm.bias": torch.ones(6)}, None, "here")
+    with pytest.raises(ValueError, match="a stage of 1000000000 blocks cannot be made of 38 tensors"):
+        weights_of(state, {**network().architecture, "depths": [1, 10**9]}, "here")
