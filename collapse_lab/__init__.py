@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collapse_lab.report.page import report as report
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
-    from collapse_lab.train.checkpoint import load_model as load_model
     from collapse_lab.train.config import Config as Config
     from collapse_lab.train.config import load_config as load_config
+    from collapse_lab.train.load import load_model as load_model
     from collapse_lab.train.loop import train as train
     from collapse_lab.train.restore import load_objective as load_objective
 
@@ -48,7 +48,7 @@ _DEFINED_IN = {
     "diagnose": "findings.diagnose",
     "load_capture": "capture.store",
     "load_config": "train.config",
-    "load_model": "train.checkpoint",
+    "load_model": "train.load",
     "load_objective": "train.restore",
     "measure": "metrics._metric",
     "metric": "metrics._metric",

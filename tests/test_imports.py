@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 BOTTOM = {"shapes", "registry", "runs", "draws"}
 MAY_IMPORT: dict[str, set[str]] = {
     # The making column.
-    "models": {"registry", "shapes", "draws"},
+    "models": {"registry", "shapes", "runs", "draws"},  # runs for writing a file of weights atomically
     "objectives": {"models", "registry", "draws"},
     "data": {"registry", "runs", "draws"},
     "train": {"objectives", "data", "models", "registry", "runs", "draws"},

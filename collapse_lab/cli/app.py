@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from collapse_lab.cli import analyze, capture, compare, demo, doctor, lists, reconstruct, report, train
+from collapse_lab.cli import analyze, capture, compare, convert, demo, doctor, lists, reconstruct, report, train
 
 EXIT_ERROR, EXIT_USAGE, EXIT_EXTRA, EXIT_BAD_INPUT = 1, 2, 3, 4
 EXIT_RESUMABLE, EXIT_BY_HAND = 75, 130
@@ -30,6 +30,7 @@ for command in (
     capture.capture,
     analyze.analyze,
     compare.compare,
+    convert.convert,
     report.report,
     reconstruct.reconstruct,
     doctor.doctor,
@@ -81,7 +82,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         return text, EXIT_EXTRA
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{text}; make room, the same command goes on where it stopped", EXIT_RESUMABLE
-    if isinstance(error, ValueError | LookupError | TypeError | FileNotFoundError | NotADirectoryError):
+    if isinstance(
+        error, ValueError | LookupError | TypeError | FileNotFoundError | FileExistsError | NotADirectoryError
+    ):
         return text, EXIT_BAD_INPUT
     return text or type(error).__name__, EXIT_ERROR
 

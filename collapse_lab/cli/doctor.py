@@ -12,7 +12,7 @@ import typer
 
 from collapse_lab.cli import output
 
-EXTRAS = ("timm", "transformers", "torchvision", "tensorboard")
+EXTRAS = ("huggingface_hub", "timm", "transformers", "torchvision", "tensorboard")
 LEAST_DISK_GB = 1.0
 
 

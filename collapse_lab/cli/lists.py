@@ -77,7 +77,7 @@ def data(json: Json = False) -> None:
 
 @app.command()
 def sites(
-    model: Annotated[str, typer.Argument(help="A model's name or a run's folder.")],
+    model: Annotated[str, typer.Argument(help="A model's name, a run's folder, or weights: a path or an address.")],
     pattern: Annotated[list[str] | None, typer.Option("--sites", help="Only those that match, repeatable.")] = None,
     json: Json = False,
 ) -> None:
@@ -144,12 +144,11 @@ def _network(name: str, classes: int | None = None) -> nn.Module:
     import torch
 
     from collapse_lab.models.convnext import SIZES, build_model
-    from collapse_lab.train.checkpoint import load_model
+    from collapse_lab.models.fetch import is_address
+    from collapse_lab.train.load import load_model
 
-    if name not in SIZES and Path(name).exists():
-        if classes is not None:
-            raise ValueError(f"--classes puts a head on a model that is named, not on the trained one of {name}")
-        return load_model(name)
+    if name not in SIZES and is_address(name):
+        return load_model(name, classes=classes)
     with torch.device("meta"):
         published = SIZES[name].published is not None
         settings: dict[str, Any] = {} if published else {"response": "grn", "layer_scale": None}

@@ -85,6 +85,8 @@ class ConvNeXt(nn.Module):
         super().__init__()
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path is a probability below 1, got {drop_path}")
+        if classes is not None and classes < 0:
+            raise ValueError(f"classes is a number of classes, 0 = the final norm alone, or None, got {classes}")
         self.architecture: dict[str, Any] = {
             "depths": depths,
             "dims": dims,
@@ -106,15 +108,16 @@ class ConvNeXt(nn.Module):
             for before, width, depth in zip(widths, dims, depths, strict=True)
         )
         self.norm = None if classes is None else layer_norm(self.channels)
-        self.head = None if classes is None else nn.Linear(self.channels, classes)
+        self.head = nn.Linear(self.channels, classes) if classes else None
 
     def forward(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
-        """(N, classes) logits; without classes the features averaged over positions, (N, C)."""
+        """(N, classes) logits; without a head the features averaged over positions, (N, C), normed with classes=0."""
         pooled = self.forward_features(images, generator=generator).mean(dim=(2, 3))
-        if self.norm is None or self.head is None:
-            return pooled
-        logits: Tensor = self.head(self.norm(pooled))
-        return logits
+        if self.norm is not None:
+            pooled = self.norm(pooled)
+        if self.head is not None:
+            pooled = self.head(pooled)
+        return pooled
 
     def forward_features(self, images: Tensor, *, generator: Randomness = None) -> Tensor:
         """(N, C, H / stride, W / stride): the last map, before pooling and the final norm."""
@@ -190,7 +193,8 @@ def build_model(
 
     `convnext_{atto..xlarge}` are V1 (no response, LayerScale 1e-6), `convnextv2_{atto..huge}` V2 (GRN, no LayerScale);
     `convnext_digits` and `convnext_cifar` are ours and not published: say response and layer_scale. `layer_scale` is
-    its initial value, None turns it off. `classes=None` builds no final norm and no head, what FCMAE trains.
+    its initial value, None turns it off. `classes=None` builds no final norm and no head, what FCMAE trains;
+    `classes=0` the final norm alone, what others call a model without its classifier.
     Raises LookupError for an unknown name or response, ValueError for settings that do not fit.
     """
     size = SIZES[name]

@@ -15,8 +15,9 @@ from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.runs import Run
-from collapse_lab.train.checkpoint import load_step, prune_checkpoints
+from collapse_lab.train.checkpoint import prune_checkpoints
 from collapse_lab.train.config import Config
+from collapse_lab.train.load import load_step
 
 BATCH = 512
 GROUPS = 16

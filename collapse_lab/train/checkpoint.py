@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.runs import Run, checksum, write_atomically, write_text
 
 
@@ -74,46 +73,10 @@ def sweep_parts(run: Run) -> None:
         part.unlink(missing_ok=True)
 
 
-def load_model(uri: str | Path) -> ConvNeXt:
-    """The trained encoder of a run folder (its newest whole checkpoint) or of one checkpoint file, in eval mode.
-
-    Raises FileNotFoundError for neither, or a run without a whole checkpoint; ValueError for a torn or foreign file.
-    """
-    path = Path(uri)
-    if path.is_file():
-        return _encoder(load_checkpoint(path), path)
-    run = Run(path)
-    if not run.exists():
-        raise FileNotFoundError(
-            f"{path} is neither a run folder (it has no run.json) nor a checkpoint file; "
-            f"expected runs/NAME or runs/NAME/checkpoints/step-00000100.pt"
-        )
-    payload = newest_checkpoint(run)
-    if payload is None:
-        raise FileNotFoundError(f"the run {path} has no whole checkpoint yet; train it first ('collapse-lab train')")
-    return _encoder(payload, path)
-
-
-def load_step(run: Run, step: int) -> ConvNeXt:
-    """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are."""
-    found = run.checkpoints()
-    if step not in found:
-        steps = ", ".join(map(str, found)) or "none"
-        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
-    return _encoder(load_checkpoint(found[step]), found[step])
-
-
-def _encoder(payload: dict[str, Any], path: Path) -> ConvNeXt:
-    """Rebuilt from the recorded architecture; every tensor of it must be there, and no other."""
-    if not {"architecture", "model"} <= set(payload):
-        raise ValueError(
-            f"{path} is not a checkpoint of a run: it has {sorted(payload)}, expected architecture and model"
-        )
-    with torch.device("meta"):
-        model = ConvNeXt(**payload["architecture"])
-    inside = {name: value for name, value in payload["model"].items() if name.startswith("encoder.")}
-    model.load_state_dict({name.removeprefix("encoder."): value for name, value in inside.items()}, assign=True)
-    return model.eval()
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is one that `save_checkpoint` wrote, judged by what lies around it: it may be torn inside."""
+    in_run = path.parent.name == "checkpoints" and Run(path.parent.parent).exists()
+    return path.is_file() and path.match("step-*.pt") and (in_run or _sum(path).is_file())
 
 
 def _sum(path: Path) -> Path:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from collapse_lab.models._response import Response
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
+
+FAMILIES = {
+    "V2": {"response": "grn"},
+    "V1": {"response": "none", "layer_scale": 1e-6},
+    "GRN and LayerScale": {"response": "grn", "layer_scale": 1e-6},
+    "neither": {"response": "none"},
+}
+CLASSES = [None, 0, 3]
 
 
 def small(
@@ -19,18 +27,37 @@ def small(
     response: str = "grn",
     layer_scale: float | None = None,
     in_channels: int = 3,
+    classes: int | None = None,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
 ) -> ConvNeXt:
     """A network of random weights, norms and gates."""
     model = ConvNeXt(
-        depths=depths, dims=dims, stem=stem, response=response, layer_scale=layer_scale, in_channels=in_channels
+        depths=depths,
+        dims=dims,
+        stem=stem,
+        response=response,
+        layer_scale=layer_scale,
+        in_channels=in_channels,
+        classes=classes,
     )
     for name, parameter in model.named_parameters():
         fill(parameter, seed, name, lambda value, source: value.normal_(std=0.3, generator=source))
         if name.endswith("norm.weight"):
             parameter.data += 1
     return model.to(dtype)
+
+
+def of_family(family: str, **settings: Any) -> ConvNeXt:
+    """`small` in float32, by what stands in its blocks."""
+    return small(**{"dtype": torch.float32, **FAMILIES[family], **settings})
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """Bit for bit, and no tensor more or less."""
+    assert one.keys() == other.keys()
+    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in other.items()}
+    assert [name for name, value in one.items() if not torch.equal(value, other[name])] == []
 
 
 def random_images(

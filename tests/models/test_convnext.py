@@ -100,6 +100,18 @@ def test_forward_is_the_mean_over_positions_then_norm_and_head():
     assert build_model("convnext_digits", **OURS, classes=7)(images.float()).shape == (2, 7)
 
 
+def test_no_classes_leave_the_final_norm_alone():
+    images = random_images(2, 16, 16, seed=0)
+    model = small((1, 1, 1), (4, 8, 12), classes=0)
+    assert {name for name in model.state_dict() if not name.startswith(("stem", "stages"))} == {
+        "norm.weight",
+        "norm.bias",
+    }
+    pooled = model.forward_features(images).mean(dim=(2, 3))
+    assert torch.equal(model(images), model.norm(pooled))
+    assert build_model("convnext_digits", **OURS, classes=0)(images.float()).shape == (2, 64)
+
+
 @pytest.mark.parametrize("channels", [1, 4, 12])
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (12, 20), (8, 36)])
 def test_any_number_of_channels_and_any_size_that_cells_divide(channels, height, width):
@@ -158,6 +170,7 @@ def test_unknown_names_are_answered_with_the_nearest():
         ({"layer_scale": None}, "say both response"),
         ({"response": "grn", "layer_scale": "tiny"}, "layer_scale is a number"),
         ({"response": "grn", "layer_scale": None, "drop_path": 1.0}, "drop_path is a probability"),
+        ({"response": "grn", "layer_scale": None, "classes": -1}, "classes is a number of classes"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):

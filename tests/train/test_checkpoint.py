@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,13 +11,12 @@ import torch
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import (
     load_checkpoint,
-    load_model,
-    load_step,
     newest_checkpoint,
     prune_checkpoints,
     save_checkpoint,
     sweep_parts,
 )
+from collapse_lab.train.load import load_model, load_step
 from collapse_lab.train.loop import train
 from tests.test_runs import files_no_larger_than
 from tests.train.runs import tiny
@@ -95,8 +95,22 @@ def test_a_model_comes_back_from_a_run_a_file_and_a_step(trained):
     assert not torch.equal(load_step(trained, 2)(images), models[0](images))
 
 
+def test_a_checkpoint_that_was_taken_out_of_its_run_is_a_file_of_weights(trained, tmp_path):
+    alone = Path(shutil.copy(trained.checkpoint(8), tmp_path / "encoder.pt"))
+    images = torch.rand(2, 3, 16, 16)
+    assert torch.equal(load_model(alone)(images), load_model(trained.path)(images))
+    assert load_model(alone).architecture == load_model(trained.path).architecture
+
+
+def test_a_run_is_switched_as_it_is_loaded(trained):
+    plain = load_model(trained.path, response="none", classes=None).state_dict()
+    whole = load_model(trained.path).state_dict()
+    assert set(whole) - set(plain) == {name for name in whole if ".response." in name} != set()
+    assert all(torch.equal(value, whole[name]) for name, value in plain.items())
+
+
 def test_what_is_no_model_is_refused(trained, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"neither a run folder .* nor a checkpoint file"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*; expected a run"):
         load_model(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="no checkpoint of step 5, only of: 2, 6, 8"):
         load_step(trained, 5)

@@ -1,0 +1,114 @@
+"""A file of weights as named tensors. Nothing that stands in a file is ever executed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+CONTAINERS = ("model", "state_dict", "model_ema", "state_dict_ema")
+"""Where training code puts the weights in what it saves; the first that is there is taken."""
+
+
+class Inert:
+    """Stands in for a class that training code saves beside the weights: takes anything, does nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+
+# Official checkpoints hold their arguments, among them paths. Python 3.13 has moved the class of a path.
+_INERT = [(Inert, name) for name in ("argparse.Namespace", "pathlib.PosixPath", "pathlib._local.PosixPath")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Tensors under the file's own names; `architecture` where the file says it, unchecked."""
+
+    tensors: dict[str, Tensor]
+    architecture: dict[str, Any] | None
+
+
+def read_tensors(path: Path) -> Stored:
+    """Read a safetensors or torch file onto the CPU, told apart by content; memory-mapped where the format allows.
+
+    Raises FileNotFoundError, and ValueError for a file that is torn, that is neither, or that holds other things than
+    tensors where weights should be. Warns when a file holds more than one set of weights.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise ValueError(f"{path} is empty; delete it and fetch or write it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path} is a pointer of Git LFS, not the weights; fetch them with 'git lfs pull'")
+    return _safetensors(path) if start[8:9] == b"{" else _contents(_payload(path), path)
+
+
+def _safetensors(path: Path) -> Stored:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            said = (file.metadata() or {}).get("architecture")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is torn or no safetensors file ({error}); delete it and fetch or write it again"
+        ) from None
+    try:
+        architecture = None if said is None else json.loads(said)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the architecture that {path} says is not JSON: {error}") from None
+    return Stored(tensors=tensors, architecture=architecture)
+
+
+def _payload(path: Path) -> Any:
+    """What torch.save wrote, of tensors and plain values alone."""
+    mapped = zipfile.is_zipfile(path)  # torch.load cannot map the format before torch 1.6
+    try:
+        with torch.serialization.safe_globals([*_INERT]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # bytes that are no pickle make its reader raise anything
+        # torch's own message tells the reader to switch the protection off: it is never passed on.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and (named or mapped):
+            raise ValueError(
+                f"{path} holds more than tensors: reading it would run {named[1] if named else 'code'}, so it is "
+                f"refused and none of it was run; where you trust its maker, load it there and "
+                f"save model.state_dict() instead"
+            ) from None
+        raise ValueError(
+            f"{path} is torn, or neither safetensors nor of torch.save; delete it and fetch or write it again"
+        ) from None
+
+
+def _contents(payload: Any, path: Path) -> Stored:
+    """The weights inside what training code saved."""
+    if not isinstance(payload, dict):
+        raise ValueError(f"{path} holds a {type(payload).__name__}; expected the tensors of a model by name")
+    held = [name for name in CONTAINERS if isinstance(payload.get(name), dict)]
+    if held[1:]:
+        warnings.warn(f"{path} holds {', '.join(held)}: {held[0]} is taken, the others are left", stacklevel=2)
+    weights = payload[held[0]] if held else payload
+    strange = [f"{name} ({type(value).__name__})" for name, value in weights.items() if not _is_plain(value)]
+    if strange:
+        shown = ", ".join(strange[:5]) + (f" ... ({len(strange)} in all)" if len(strange) > 5 else "")
+        raise ValueError(
+            f"{path} holds what is no plain tensor where weights should be: {shown}; "
+            f"expected tensors by name, alone or under one of {', '.join(CONTAINERS)}"
+        )
+    said = payload.get("architecture") if held else None
+    tensors = {str(name): value.detach() for name, value in weights.items()}
+    return Stored(tensors=tensors, architecture=said if isinstance(said, dict) else None)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta

@@ -1,0 +1,73 @@
+"""One way to a network, whatever holds it: a run, a checkpoint of one, or weights from anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.fetch import fetch
+from collapse_lab.models.weights import Loaded, read_weights, weights_of
+from collapse_lab.runs import Run
+from collapse_lab.train.checkpoint import is_checkpoint, load_checkpoint, newest_checkpoint
+
+
+def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> ConvNeXt:
+    """The network at an address, always a ConvNeXt of ours in eval mode; float64 where the file is, else float32.
+
+    `uri` is a run's folder (its newest whole checkpoint) or one of its checkpoints, of which the encoder is taken; a
+    file of weights (safetensors or torch; ours, official dense or sparse, timm, transformers; V1 or V2); a folder that
+    transformers wrote; `hf:REPO`, `timm:NAME` or `https://...`, which are fetched into a cache. Architectures are
+    inferred from the tensors, so any depths and widths load. Nothing in a file is executed.
+
+    `response`: None as it is there; a name of RESPONSES switches: parameters it lacks are dropped, new ones start as
+    in `build_model`. `classes`: None as it is there; 0 drops the head and keeps the final norm; another number than
+    the file's starts a fresh head (seed 0), with a warning.
+
+    Raises FileNotFoundError for nothing there or a run without a whole checkpoint; ValueError for a torn, unsafe or
+    foreign file, tensors that do not fit (all listed) or are not finite; LookupError for an unknown scheme or response;
+    ImportError and ConnectionError for what cannot be fetched.
+    """
+    return load(uri, response=response, classes=classes).model
+
+
+def load(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> Loaded:
+    """`load_model`, with what is to be said of where it came from."""
+    if classes is not None and classes < 0:
+        raise ValueError(f"classes is a number of classes, 0 = no head, or None = as in the file, got {classes}")
+    path = Path(uri)
+    if Run(path).exists():
+        return _encoder(_newest(Run(path)), path, response, classes)
+    if is_checkpoint(path):
+        return _encoder(load_checkpoint(path), path, response, classes)
+    return read_weights(fetch(str(uri)), response=response, classes=classes)
+
+
+def load_step(run: Run, step: int) -> ConvNeXt:
+    """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are."""
+    found = run.checkpoints()
+    if step not in found:
+        steps = ", ".join(map(str, found)) or "none"
+        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
+    return _encoder(load_checkpoint(found[step]), found[step]).model
+
+
+def _newest(run: Run) -> dict[str, Any]:
+    payload = newest_checkpoint(run)
+    if payload is None:
+        raise FileNotFoundError(
+            f"the run {run.path} has no whole checkpoint yet; train it first ('collapse-lab train')"
+        )
+    return payload
+
+
+def _encoder(payload: dict[str, Any], path: Path, response: str | None = None, classes: int | None = None) -> Loaded:
+    """The encoder of what was trained, in the recorded architecture."""
+    if not {"architecture", "model"} <= set(payload):
+        raise ValueError(
+            f"{path} is not a checkpoint of a run: it has {sorted(payload)}, expected architecture and model"
+        )
+    inside = {name: value for name, value in payload["model"].items() if name.startswith("encoder.")}
+    loaded = weights_of(inside, payload["architecture"], str(path), response=response, classes=classes)
+    return replace(loaded, left_out=tuple(name for name in payload["model"] if name not in inside))
