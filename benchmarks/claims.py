@@ -42,8 +42,8 @@ class Claim:
         return {**facts, "holds": self.holds} | ({"reason": self.reason} if self.reason else {})
 
 
-def interleaved(tasks: dict[str, Callable[[], object]], repetitions: int) -> dict[str, float]:
-    """Median seconds of each task. They take turns, so that a slow minute of the machine meets them all."""
+def interleaved(tasks: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each task in each round. They take turns, so that a slow minute of the machine meets them all."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for repetition in range(repetitions + 1):
         for name, task in tasks.items():
@@ -51,7 +51,12 @@ def interleaved(tasks: dict[str, Callable[[], object]], repetitions: int) -> dic
             task()
             if repetition:  # the first round warms up
                 seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+    return seconds
+
+
+def ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Median over rounds of one / other: what stands side by side has seen the same machine."""
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 def machine() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.claims import Claim, interleaved, main
+from benchmarks.claims import Claim, interleaved, main, ratio
 from collapse_lab.models.convnext import ConvNeXt, build_model
 from collapse_lab.objectives.fcmae import FCMAE
 
@@ -101,10 +101,10 @@ def atto_claims(repetitions: int) -> dict[str, float]:
     with torch.no_grad():
         forward = interleaved({key: pairs[key][1] for key in ("sparse", "masked")}, repetitions)
     return {
-        "train": train["masked"] / train["sparse"],
-        "forward": forward["masked"] / forward["sparse"],
+        "train": ratio(train["masked"], train["sparse"]),
+        "forward": ratio(forward["masked"], forward["sparse"]),
         "memory": bytes_held(*pairs["sparse"]) / bytes_held(*pairs["masked"]),
-        "baseline": train["masked"] / train["dense"],
+        "baseline": ratio(train["masked"], train["dense"]),
     }
 
 
@@ -112,7 +112,7 @@ def tiny_claim(repetitions: int) -> float:
     """Train step of the larger network, visible-only against dense-masked."""
     pairs = encoders("convnextv2_tiny")
     seconds = interleaved({key: train_step(*pairs[key]) for key in ("sparse", "masked")}, repetitions)
-    return seconds["masked"] / seconds["sparse"]
+    return ratio(seconds["masked"], seconds["sparse"])
 
 
 def fcmae_claim(name: str, repetitions: int) -> float:
@@ -127,7 +127,7 @@ def fcmae_claim(name: str, repetitions: int) -> float:
         objective(images, generator=torch.Generator().manual_seed(0)).loss.backward()
 
     seconds = interleaved({key: lambda module=module: step(module) for key, module in objectives.items()}, repetitions)
-    return seconds["masked"] / seconds["sparse"]
+    return ratio(seconds["masked"], seconds["sparse"])
 
 
 def compiled_claims(quick: bool, repetitions: int) -> list[Claim]:
@@ -141,10 +141,10 @@ def compiled_claims(quick: bool, repetitions: int) -> list[Claim]:
     compiled = {f"{key} compiled": train_step(pairs[key][0], torch.compile(pairs[key][1])) for key in tasks}
     seconds = interleaved(tasks | compiled, repetitions)
     ratios = (
-        seconds["sparse"] / seconds["sparse compiled"],
-        seconds["masked compiled"] / seconds["sparse compiled"],
+        ratio(seconds["sparse"], seconds["sparse compiled"]),
+        ratio(seconds["masked compiled"], seconds["sparse compiled"]),
     )
-    return [told(name, ratio) for name, ratio in zip(names, ratios, strict=True)]
+    return [told(name, value) for name, value in zip(names, ratios, strict=True)]
 
 
 def has_compiler() -> bool:
@@ -187,7 +187,7 @@ def cuda_ratio(name: str, compiled: bool, repetitions: int) -> float:
         return run
 
     seconds = interleaved({key: step(*pair) for key, pair in passes.items()}, repetitions)
-    return seconds["masked"] / seconds["sparse"]
+    return ratio(seconds["masked"], seconds["sparse"])
 
 
 def told(name: str, value: float | None, reason: str = "") -> Claim:
@@ -197,7 +197,7 @@ def told(name: str, value: float | None, reason: str = "") -> Claim:
 
 def measure(quick: bool) -> list[Claim]:
     """All claims, with their targets."""
-    repetitions = 3 if quick else 7
+    repetitions = 5 if quick else 15
     atto, tiny, step = atto_claims(repetitions), tiny_claim(repetitions), fcmae_claim("convnextv2_atto", repetitions)
 
     def faster(name: str, value: float, target: float) -> Claim:

@@ -122,6 +122,7 @@ def _weight_gradient(windows: Tensor, gradient: Tensor) -> Tensor:
     count, channels, height, width = gradient.shape
     stacked = windows.flatten(2)[None].permute(0, 3, 1, 2)  # (1, M C, h + k - 1, w + k - 1), channels innermost
     kernels = gradient.reshape(count * channels, 1, height, width)
-    each = F.conv2d(stacked, kernels, groups=count * channels)  # (1, M C, k, k)
-    found: Tensor = each.unflatten(1, (count, channels)).sum(dim=1).transpose(0, 1)
-    return found
+    each = F.conv2d(stacked, kernels, groups=count * channels)  # (1, M C, k, k), channels innermost
+    size = each.shape[2:]
+    found: Tensor = each.permute(0, 2, 3, 1).reshape(-1, count, channels).sum(dim=1)  # (k k, C)
+    return found.t().reshape(channels, 1, *size)

@@ -106,9 +106,9 @@ class VisibleCells:
         most = max(1, int(counts.max())) if keep is None else keep
         filled = keep is None and int(counts.min()) < most
         cells = removed.to(torch.uint8).argsort(dim=1, stable=True)[:, :most]  # (N, K), visible ones first, in order
-        pixels = images.unfold(2, stride, stride).unfold(3, stride, stride)  # (N, C, rows, columns, stride, stride)
-        pixels = pixels.permute(0, 2, 3, 4, 5, 1)
-        chosen: Tensor = pixels[_images(cells), cells // columns, cells % columns]  # (N, K, stride, stride, C)
+        pixels = images.unflatten(3, (columns, stride)).unflatten(2, (rows, stride))
+        chosen = pixels[_images(cells), :, cells // columns, :, cells % columns]  # (N, K, C, stride, stride)
+        chosen = chosen.permute(0, 1, 3, 4, 2)
         if filled:
             # Filled up with zeros, not with the removed pixels: not even a NaN among them may be read.
             absent = torch.arange(most, device=cells.device) >= counts

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks.claims import Claim, interleaved, main, table
+from benchmarks.claims import Claim, interleaved, main, ratio, table
 from benchmarks.sparse_encoder import bytes_held, mask_blocks, masked_maps
 from collapse_lab.models.convnext import build_model
 
@@ -61,7 +61,11 @@ def test_tasks_take_turns_and_the_first_round_does_not_count():
     order = []
     seconds = interleaved({name: lambda name=name: order.append(name) for name in "ab"}, 2)
     assert order == ["a", "b"] * 3
-    assert set(seconds) == {"a", "b"}
+    assert {name: len(rounds) for name, rounds in seconds.items()} == {"a": 2, "b": 2}
+
+
+def test_a_ratio_is_taken_round_by_round():
+    assert ratio([2, 20, 9], [1, 10, 3]) == 2  # a machine ten times slower in the second round
 
 
 def test_the_baseline_hides_removed_cells_from_the_convolutions():
