@@ -25,10 +25,10 @@ BY_CONVOLUTION = frozenset({"cpu"})
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Where the rows of (N, P, C) features lie: M maps, or pieces of maps, with a margin of half a kernel around.
+    """Where the rows of (N, P, C) features lie, in one of two ways; `places` int64, N * P where there is no row.
 
-    `places` (M, h + k - 1, w + k - 1) int64: the row at each place of a window, N * P where there is none and a zero is
-    read. `rows` (N * P,) int64: the place of each row among the M * h * w inside the margins; None: they are in order.
+    Pieces, `rows` None: `places` (M, h + k - 1, w + k - 1) holds the N * P rows in their order, h * w to a piece, and
+    half a kernel around each piece. Whole maps: `places` (N, H, W), and `rows` (N * P,) int64 is the place of each row.
     """
 
     places: Tensor
@@ -63,8 +63,7 @@ class _Maps(torch.autograd.Function):
         if by_maps:
             found_maps = F.conv2d(gradient, weight.flip(2, 3), padding=margin, groups=len(weight)).to(maps.dtype)
         if by_weight:
-            padded = F.pad(maps.permute(2, 3, 0, 1).to(weight.dtype), [0, 0, 0, 0] + [margin] * 4)
-            found_weight = _weight_gradient(padded, gradient)
+            found_weight = _weight_gradient(maps.permute(2, 3, 0, 1).to(weight.dtype), gradient, margin)
         return found_maps, found_weight, gradient.sum(dim=(0, 2, 3)) if by_bias else None
 
 
@@ -72,7 +71,7 @@ class _Windows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Features, weight: Tensor, bias: Tensor, places: Tensor, rows: Tensor | None) -> Features:
         ctx.save_for_backward(x, weight, places, rows)
-        return _convolved(x, weight, bias, places, rows)
+        return _convolved(_gather(x, places), weight, bias, rows).reshape(x.shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -82,19 +81,23 @@ class _Windows(torch.autograd.Function):
         work = weight.dtype if on_cpu else gradient.dtype
         gradient, kernels = gradient.to(work), weight.to(work)
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
+        windows = _gather(gradient, places)
         found_x = found_weight = None
         if by_x:  # who reads whom goes both ways
-            found_x = _convolved(gradient, kernels.flip(2, 3), None, places, rows).to(x.dtype)
+            found_x = _convolved(windows, kernels.flip(2, 3), None, rows).reshape(x.shape).to(x.dtype)
         if by_weight:
-            margin = weight.shape[-1] // 2
-            inside = places[:, margin : places.shape[1] - margin, margin : places.shape[2] - margin]
-            given = _gather(gradient, inside).permute(0, 3, 1, 2)  # (M, C, h, w)
-            if on_cpu:  # gathered anew in another order: an index costs less than a transposition
-                found_weight = _weight_gradient(_gather(x.to(work), places.permute(1, 2, 0)), given)
+            padding = _padding(weight, rows)
+            if rows is None:
+                margin = weight.shape[-1] - 1
+                windows = gradient.reshape(len(places), places.shape[1] - margin, places.shape[2] - margin, -1)
+            inside = windows.permute(0, 3, 1, 2)  # (M, C, h, w)
+            if on_cpu:  # gathered in another order: an index costs less than a transposition
+                found_weight = _weight_gradient(_gather(x.to(work), places.permute(1, 2, 0)), inside, padding)
             else:
-                maps = _gather(x.to(work), places).permute(0, 3, 1, 2)
-                found_weight = conv2d_weight(maps, weight.shape, given, groups=len(weight)).to(weight.dtype)
-        return found_x, found_weight, gradient.sum(dim=(0, 1)).to(weight.dtype) if by_bias else None, None, None
+                maps, shape = _gather(x.to(work), places).permute(0, 3, 1, 2), weight.shape
+                found_weight = conv2d_weight(maps, shape, inside, padding=padding, groups=len(weight)).to(weight.dtype)
+        found_bias = gradient.sum(dim=(0, 1)).to(weight.dtype) if by_bias else None
+        return found_x, found_weight, found_bias, None, None
 
 
 _convolve_maps: Callable[[Tensor, Tensor, Tensor], Tensor] = _Maps.apply
@@ -108,21 +111,28 @@ def _gather(x: Features, places: Tensor) -> Tensor:
     return found
 
 
-def _convolved(x: Features, weight: Tensor, bias: Tensor | None, places: Tensor, rows: Tensor | None) -> Features:
-    maps = _gather(x, places).permute(0, 3, 1, 2)  # (M, C, h + k - 1, w + k - 1), channels innermost
-    found = F.conv2d(maps, weight, bias, groups=len(weight)).permute(0, 2, 3, 1).flatten(0, 2)  # (M h w, C)
-    return (found if rows is None else found.index_select(0, rows)).reshape(x.shape)
+def _padding(weight: Tensor, rows: Tensor | None) -> int:
+    """Of whole maps; pieces bring their surroundings."""
+    return 0 if rows is None else weight.shape[-1] // 2
 
 
-def _weight_gradient(windows: Tensor, gradient: Tensor) -> Tensor:
-    """(C, 1, k, k) from windows (h + k - 1, w + k - 1, M, C) and the gradient (M, C, h, w) of their convolution.
+def _convolved(windows: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None) -> Tensor:
+    """Windows as gathered to the rows that lie in them, (N * P, C)."""
+    maps = windows.permute(0, 3, 1, 2)  # channels innermost in memory
+    found = F.conv2d(maps, weight, bias, padding=_padding(weight, rows), groups=len(weight))
+    found = found.permute(0, 2, 3, 1).flatten(0, 2)  # (M h w, C)
+    return found if rows is None else found.index_select(0, rows)
 
-    Entry (i, j) sums windows[y + i, x + j] * gradient[y, x] over M, y and x.
+
+def _weight_gradient(windows: Tensor, gradient: Tensor, padding: int) -> Tensor:
+    """(C, 1, k, k) from windows (h + k - 1 - 2 padding, w + k - 1 - 2 padding, M, C) and the gradient (M, C, h, w).
+
+    Entry (i, j) sums padded windows[y + i, x + j] * gradient[y, x] over M, y and x.
     """
     count, channels, height, width = gradient.shape
-    stacked = windows.flatten(2)[None].permute(0, 3, 1, 2)  # (1, M C, h + k - 1, w + k - 1), channels innermost
+    stacked = windows.flatten(2)[None].permute(0, 3, 1, 2)  # (1, M C, ..., ...), channels innermost in memory
     kernels = gradient.reshape(count * channels, 1, height, width)
-    each = F.conv2d(stacked, kernels, groups=count * channels)  # (1, M C, k, k), channels innermost
+    each = F.conv2d(stacked, kernels, padding=padding, groups=count * channels)  # (1, M C, k, k)
     size = each.shape[2:]
     found: Tensor = each.permute(0, 2, 3, 1).reshape(-1, count, channels).sum(dim=1)  # (k k, C)
     return found.t().reshape(channels, 1, *size)

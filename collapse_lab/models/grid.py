@@ -70,7 +70,7 @@ class AllPositions:
         return depthwise(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
 
 
-LEAST_SIDE = 4
+LEAST_SIDE = 8
 """From this side on a cell is convolved with its surroundings alone, see `VisibleCells.depthwise`."""
 
 
@@ -147,7 +147,7 @@ class VisibleCells:
     def _windows(self, margin: int) -> Windows:
         """Large cells each with its surroundings; whole maps where the margin would outweigh the cells."""
         if margin not in self._known:
-            self._known[margin] = self._of_cells(margin) if self.side >= LEAST_SIDE else self._of_maps(margin)
+            self._known[margin] = self._of_cells(margin) if self.side >= LEAST_SIDE else self._of_maps()
         return self._known[margin]
 
     def _rows(self) -> Tensor:
@@ -161,12 +161,12 @@ class VisibleCells:
         whole: Tensor = spread.reshape(images, self.rows * self.side, self.columns * self.side)
         return whole
 
-    def _of_maps(self, margin: int) -> Windows:
+    def _of_maps(self) -> Windows:
         places = self._rows()
         none = self.cells.numel() * self.side**2
         order = torch.arange(places.numel(), device=places.device)
         rows = order.new_zeros(none + 1).scatter(0, places.flatten(), order)[:-1]
-        return Windows(places=F.pad(places, [margin] * 4, value=none), rows=rows)
+        return Windows(places=places, rows=rows)
 
     def _of_cells(self, margin: int) -> Windows:
         none = self.cells.numel() * self.side**2
