@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import collapse_lab as cl
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.runs import Run
 from collapse_lab.study.plan import jobs_of

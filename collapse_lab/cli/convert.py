@@ -10,7 +10,7 @@ import typer
 from collapse_lab.cli import output
 
 if TYPE_CHECKING:
-    from collapse_lab.models.weights import Loaded
+    from collapse_lab.models.weights.read import Loaded
 
 
 def convert(
@@ -25,7 +25,7 @@ def convert(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Weights in one layout from weights in another, or from a run."""
-    from collapse_lab.models.export import write_weights
+    from collapse_lab.models.weights.write import write_weights
     from collapse_lab.train.load import load
 
     loaded = load(source, response=response, classes=classes)

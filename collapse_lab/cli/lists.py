@@ -41,7 +41,7 @@ def responses(json: Json = False) -> None:
 
     ImageNet top-1 is that of Woo et al. 2023: ConvNeXt-B, FCMAE for 800 epochs, fine-tuned for 100.
     """
-    from collapse_lab.models.response import RESPONSES
+    from collapse_lab.models.responses.table import RESPONSES
 
     rows = []
     for name in RESPONSES:
@@ -144,7 +144,7 @@ def _network(name: str, classes: int | None = None) -> nn.Module:
     import torch
 
     from collapse_lab.models.convnext import SIZES, build_model
-    from collapse_lab.models.fetch import is_address
+    from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.train.load import load_model
 
     if name not in SIZES and is_address(name):

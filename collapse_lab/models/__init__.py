@@ -1,1 +1,1 @@
-"""The networks: ConvNeXt V1/V2 on any grid."""
+"""The networks: ConvNeXt V1/V2 on any grid, their responses, and weights in and out."""

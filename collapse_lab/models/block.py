@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from collapse_lab import draws
 from collapse_lab.models.grid import Grid
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.shapes import Features
 
 Draw: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]

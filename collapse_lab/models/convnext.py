@@ -17,7 +17,7 @@ from collapse_lab import draws
 from collapse_lab.draws import Randomness
 from collapse_lab.models.block import Stage, Stem, initialise, layer_norm
 from collapse_lab.models.grid import AllPositions, Grid, VisibleCells
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.registry import Registry
 from collapse_lab.shapes import CANONICAL, Features
 

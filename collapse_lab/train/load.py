@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.fetch import fetch
-from collapse_lab.models.weights import Loaded, read_weights, weights_of
+from collapse_lab.models.weights.fetch import fetch
+from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import is_checkpoint, load_checkpoint, newest_checkpoint
 

@@ -80,14 +80,16 @@ def test_layers_are_listed_with_subtotals_and_the_published_total(ask):
     assert "2.58 times fewer" in err
 
 
+@pytest.mark.filterwarnings("always")  # the command line says them
 def test_layers_of_a_trained_run_are_those_of_its_encoder(ask, runs):
     one = next(path.parent for path in runs.glob("*/run.json"))
     code, out, err = ask("list", "layers", one, "--size", 32, "--json")
     assert code == 0, err
     assert json.loads(out)["total"]["macs"] == 3_384_320
-    code, _, err = ask("list", "layers", one, "--classes", 10)
-    assert code == 4
-    assert "a model that is named" in err
+    code, out, err = ask("list", "layers", one, "--size", 32, "--classes", 10, "--json")
+    assert code == 0, err
+    assert "a fresh one of 10 classes" in err
+    assert json.loads(out)["rows"][-1]["parameters"] == 650
 
 
 def test_train_capture_analyze_compare_and_report_make_one_path(ask, tmp_path):

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from collapse_lab.models.export import write_weights
+from collapse_lab.models.weights.write import write_weights
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import load_checkpoint
 from collapse_lab.train.load import load_model
-from tests.models.foreign import official_state, sparse_state
 from tests.models.networks import assert_same, of_family
+from tests.models.weights.foreign import official_state, sparse_state
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_a_prediction_of_plain_pixels_is_not_said_to_be_un_normalised(ask, tmp_p
         (("RUN", "--split", "validation"), 4, "split is 'train' or 'test'"),
         (("RUN", "--mask-ratio", "0.9"), 4, "keeps 0 of 4 cells"),
         (("RUN", "--out", "a.jpg"), 4, "ends in .png"),
-        (("RUN", "--out", "broken.png/a.png"), 1, "cannot write broken.png/a.png"),
+        (("RUN", "--out", "broken.png/a.png"), 4, "cannot write broken.png/a.png"),
     ],
 )
 def test_wrong_input_is_answered_and_leaves_nothing_behind(ask, run, tmp_path, monkeypatch, arguments, code, said):

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from collapse_lab.models._response import Response
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.responses.base import Response
 
 FAMILIES = {
     "V2": {"response": "grn"},

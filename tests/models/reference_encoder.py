@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.models.reference_responses import SLOW
+from tests.models.responses.reference import SLOW
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

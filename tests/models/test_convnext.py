@@ -8,7 +8,7 @@ import torch
 from collapse_lab import draws
 from collapse_lab.models.convnext import ConvNeXt, build_model
 from collapse_lab.models.grid import AllPositions
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import random_images, small
 from tests.tolerances import EXACT32
 

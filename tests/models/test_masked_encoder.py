@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from collapse_lab.models.convnext import ConvNeXt, build_model
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import encode
 from tests.tolerances import EXACT32, EXACT64, HALF

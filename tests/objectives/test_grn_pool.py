@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.fcmae import FCMAE
 from tests.models.networks import random_images, small
 from tests.tolerances import EXACT64

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.runs import Run
-from collapse_lab.train.checkpoint import load_checkpoint, load_model
+from collapse_lab.train.checkpoint import load_checkpoint
+from collapse_lab.train.load import load_model
 from collapse_lab.train.loop import train
 from tests.train.runs import final_state, tiny
 

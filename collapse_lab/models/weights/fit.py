@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from collapse_lab.models.assemble import on_meta
-from collapse_lab.models.translate import Translated
+from collapse_lab.models.weights.assemble import on_meta
+from collapse_lab.models.weights.translate import Translated
 
 MOST_SHOWN = 5
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from collapse_lab.models.block import initialise
 from collapse_lab.models.convnext import ConvNeXt, build_model
-from collapse_lab.models.export import write_weights
-from collapse_lab.models.weights import read_weights, weights_of
+from collapse_lab.models.weights.read import read_weights, weights_of
+from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model
-from tests.models.foreign import official_state
 from tests.models.networks import assert_same, small
+from tests.models.weights.foreign import official_state
 
 
 def network(**changes: Any) -> ConvNeXt:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collapse_lab.models._response import Response
-from collapse_lab.models.gates import CBAM, SE
 from collapse_lab.models.grid import Grid
-from collapse_lab.models.grn import GRN
-from collapse_lab.models.grn_ablations import (
+from collapse_lab.models.responses.ablations import (
     GRNL1,
     Affine,
     GRNAvg,
@@ -17,7 +14,10 @@ from collapse_lab.models.grn_ablations import (
     TimesG,
     TimesN,
 )
-from collapse_lab.models.norms import BN, LN, LRN
+from collapse_lab.models.responses.base import Response
+from collapse_lab.models.responses.gates import CBAM, SE
+from collapse_lab.models.responses.grn import GRN
+from collapse_lab.models.responses.norms import BN, LN, LRN
 from collapse_lab.registry import Registry
 from collapse_lab.shapes import Features
 

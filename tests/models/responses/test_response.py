@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models._response import Response
 from collapse_lab.models.grid import AllPositions, VisibleCells
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.base import Response
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.shapes import Features
 from tests.models.networks import feature_maps, random_response
-from tests.models.reference_responses import SLOW
+from tests.models.responses.reference import SLOW
 from tests.tolerances import EXACT64
 
 CHANNELS = 32  # two hidden units for the gates, of which one is alive

@@ -7,10 +7,10 @@ import torch
 
 from collapse_lab.models.convnext import build_model
 from collapse_lab.models.grid import VisibleCells
-from collapse_lab.models.grn import GRN
-from collapse_lab.models.grn_ablations import GRNVariant
+from collapse_lab.models.responses.ablations import GRNVariant
+from collapse_lab.models.responses.grn import GRN
 from tests.models.networks import feature_maps, random_response
-from tests.models.reference_responses import grn as slow_grn
+from tests.models.responses.reference import grn as slow_grn
 from tests.tolerances import EXACT64
 
 

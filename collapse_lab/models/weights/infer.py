@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 
 # Of each tensor of a block, the axis that is as long as the block is wide.
 _WIDTH_AXIS = {

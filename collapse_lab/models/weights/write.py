@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.layouts import LAYOUTS, OFFICIAL, OURS, TRANSFORMERS, Layout, named
+from collapse_lab.models.weights.layouts import LAYOUTS, OFFICIAL, OURS, TRANSFORMERS, Layout, named
 from collapse_lab.runs import write_atomically, write_json
 
 SAFETENSORS, TORCH = (".safetensors",), (".pt", ".pth")

@@ -70,12 +70,15 @@ def _require_convnext(path: Path) -> None:
     try:
         config: dict[str, Any] = read_json(path)
         kind, act = config.get("model_type"), config.get("hidden_act", "gelu")
+        eps = (config.get("model_args") or {}).get("norm_eps") or 1e-6  # timm's, of all its norms
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} is not a configuration in JSON: {error}") from None
     if kind not in (None, "convnext", "convnextv2"):  # timm's config.json has no model_type
         raise ValueError(f"{path} says model_type {kind!r}; expected convnext or convnextv2")
     if act != "gelu":
         raise ValueError(f"{path} says hidden_act {act!r}; a ConvNeXt of ours has gelu (exact) alone")
+    if eps != 1e-6:
+        raise ValueError(f"{path} says norm_eps {eps}; the norms of a ConvNeXt of ours have 1e-6 alone")
 
 
 def _from_hub(repo: str) -> Path:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from huggingface_hub import errors
 
-from collapse_lab.models.export import write_weights
-from collapse_lab.models.fetch import is_address
+from collapse_lab.models.weights.fetch import is_address
+from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model
 from tests.models.networks import assert_same, of_family
 
@@ -130,6 +130,7 @@ def test_a_name_alone_is_no_address(tmp_path, monkeypatch):
     ("changes", "said"),
     [
         ({"hidden_act": "relu"}, r"config.json says hidden_act 'relu'"),
+        ({"model_args": {"norm_eps": 1e-5}}, r"config.json says norm_eps 1e-05"),
         ({"model_type": "resnet"}, r"config.json says model_type 'resnet'; expected convnext or convnextv2"),
     ],
 )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from collapse_lab.models.grid import AllPositions, VisibleCells
-from collapse_lab.models.norms import BN
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.norms import BN
+from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import feature_maps, random_response
 from tests.tolerances import EXACT32, EXACT64
 

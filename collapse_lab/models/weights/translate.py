@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from collapse_lab.models import minkowski
-from collapse_lab.models.layouts import LAYOUTS, OURS, Layout
+from collapse_lab.models.weights import minkowski
+from collapse_lab.models.weights.layouts import LAYOUTS, OURS, Layout
 
 A_NAME = "stages.0.blocks.0.depthwise.weight"
 """Shows in a message what the names of a layout look like."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.infer import architecture_of
-from collapse_lab.models.layouts import LAYOUTS, named
-from collapse_lab.models.translate import translate
-from collapse_lab.models.weights import weights_of
-from tests.models.foreign import official_forward, official_state, sparse_state, timm_state
+from collapse_lab.models.weights.infer import architecture_of
+from collapse_lab.models.weights.layouts import LAYOUTS, named
+from collapse_lab.models.weights.read import weights_of
+from collapse_lab.models.weights.translate import translate
 from tests.models.networks import CLASSES, FAMILIES, assert_same, of_family, random_images
+from tests.models.weights.foreign import official_forward, official_state, sparse_state, timm_state
 from tests.tolerances import EXACT64
 
 SHAPES = [

@@ -8,14 +8,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from collapse_lab.models import export
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.export import write_weights
-from collapse_lab.models.layouts import LAYOUTS
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
+from collapse_lab.models.weights.layouts import LAYOUTS
+from collapse_lab.models.weights.write import transformers_config, write_weights
 from collapse_lab.train.load import load_model
-from tests.models.foreign import official_state, timm_state
 from tests.models.networks import CLASSES, FAMILIES, assert_same, of_family
+from tests.models.weights.foreign import official_state, timm_state
 from tests.test_runs import files_no_larger_than
 
 TARGETS = [(layout, ending) for layout in LAYOUTS for ending in (".safetensors", ".pt")]
@@ -141,4 +140,4 @@ def test_the_configuration_for_transformers_says_the_eps_of_the_official_code(tm
     assert config["layer_norm_eps"] == 1e-6
     assert config["layer_scale_init_value"] == 1e-6
     assert config["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
-    assert export.transformers_config(of_family("neither"))["layer_scale_init_value"] == 0
+    assert transformers_config(of_family("neither"))["layer_scale_init_value"] == 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from collapse_lab.models.block import fill
-from collapse_lab.models.export import write_weights
+from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model
 from tests.models.networks import FAMILIES, of_family, random_images
 from tests.tolerances import EXACT32

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from collapse_lab.models.export import write_weights
-from collapse_lab.models.tensors import read_tensors
+from collapse_lab.models.weights.stored import read_tensors
+from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model
-from tests.models.foreign import official_state
 from tests.models.networks import assert_same, of_family
+from tests.models.weights.foreign import official_state
 
 
 def save(path: Path, payload: object, **options: Any) -> Path:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab.models.assemble import assemble, on_meta
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.fit import require_fit, shown
-from collapse_lab.models.infer import architecture_of
-from collapse_lab.models.tensors import read_tensors
-from collapse_lab.models.translate import translate
+from collapse_lab.models.weights.assemble import assemble, on_meta
+from collapse_lab.models.weights.fit import require_fit, shown
+from collapse_lab.models.weights.infer import architecture_of
+from collapse_lab.models.weights.stored import read_tensors
+from collapse_lab.models.weights.translate import translate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from collapse_lab.models.block import Block, initialise, layer_norm
 from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.models.response import RESPONSES
+from collapse_lab.models.responses.table import RESPONSES
 
 _RESPONSE = re.compile(r"(stages\.\d+\.blocks\.\d+)\.response\..+")
 

@@ -1,0 +1,1 @@
+"""Weights in and out: from any place and layout to our ConvNeXt, and back."""
