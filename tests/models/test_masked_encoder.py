@@ -171,6 +171,22 @@ def test_the_encoder_compiles_as_one_graph_with_its_gradients(response):
         assert distance(ours, eager) < EXACT64
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_whole_maps_and_pieces_compile_in_one_graph(monkeypatch):
+    monkeypatch.setattr("collapse_lab.models.grid.LEAST_SIDE", 2)
+    torch.compiler.reset()
+    model, images = small((1, 1), (4, 6)), random_images(2, 12, 16, seed=8)  # cells of 2 x 2, then of 1 x 1
+    removed = torch.ones(2, 12, dtype=torch.bool)
+    removed[:, [0, 5, 7]] = False
+    compiled = torch.compile(model.forward_masked, fullgraph=True, backend="aot_eager")
+    parameters = list(model.parameters())
+    ours, eager = (
+        torch.autograd.grad(forward(images, removed, keep=3).square().sum(), parameters)
+        for forward in (compiled, model.forward_masked)
+    )
+    assert max(map(distance, ours, eager)) < EXACT64
+
+
 @pytest.mark.parametrize("response", RESPONSES)
 def test_under_autocast_the_encoder_and_its_gradients_are_near_those_of_float32(response):
     model = small((1, 1), (8, 16), response=response, dtype=torch.float32)
