@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import torch
+from threadpoolctl import threadpool_limits
+
 from collapse_lab.findings.compare import Comparison, compare
 from collapse_lab.runs import Run
 from collapse_lab.study.plan import Job, Study, jobs_of
@@ -80,7 +83,8 @@ def _work_off(pending: list[Job], at_once: int, failed: dict[str, str]) -> Itera
         while waiting or alive:
             while waiting and len(alive) < at_once:
                 job = waiting.pop(0)
-                process = context.Process(target=_work_alone, args=(job,), name=job.run.name)
+                threads = job.config.threads or max(1, (os.cpu_count() or 1) // at_once)
+                process = context.Process(target=_work_alone, args=(job, threads), name=job.run.name)
                 process.start()
                 alive.append((job, process))
             yield [job for job, _ in alive]
@@ -97,9 +101,12 @@ def _work_off(pending: list[Job], at_once: int, failed: dict[str, str]) -> Itera
             process.join()
 
 
-def _work_alone(job: Job) -> None:
+def _work_alone(job: Job, threads: int) -> None:
     """In a process of its own: an error is left for the parent beside the run, without a traceback on the screen."""
     _end_with_parent()
+    # Of torch and of every BLAS, in measuring as well: processes that share cores wait for each other's threads.
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
     note = job.run.path.with_suffix(".error")
     note.unlink(missing_ok=True)
     try:

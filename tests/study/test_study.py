@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
 
 from collapse_lab.runs import Run
+from collapse_lab.study import run
 from collapse_lab.study.plan import Study, jobs_of, read_study
 from collapse_lab.study.run import run_study
 from tests.pictures import small_study, write_pictures
@@ -153,3 +156,14 @@ def _wait(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_run_of_a_study_keeps_to_its_share_of_the_threads(tmp_path, monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    monkeypatch.setattr(run, "work", lambda job: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr(run, "threadpool_limits", seen.append)
+    try:
+        run._work_alone(SimpleNamespace(run=Run(tmp_path / "one")), threads=before + 2)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [before + 2, before + 2]
