@@ -85,3 +85,26 @@ def participation_ratio_corrected(rows: Array) -> float:
 def gini(values: Array) -> float:
     """Half of the mean absolute difference of all pairs, over the mean."""
     return float(np.abs(values[:, None] - values[None, :]).mean() / (2 * values.mean()))
+
+
+def gate_facts(maps: Array) -> dict[str, float]:
+    """(P, C) of one image -> how the norms of its channels are spread, each by its definition."""
+    energy = np.array([np.sqrt(sum(value**2 for value in channel)) for channel in maps.T])
+    share = energy / energy.sum()
+    return {
+        "gate_variation": float(energy.std() / energy.mean()),
+        "gate_gini": gini(energy),
+        "gate_largest_share": float(share.max()),
+        "gate_entropy": entropy_rank(energy) / len(energy),
+    }
+
+
+def class_selectivity(rows: Array, labels: Array) -> Array:
+    """(n, C) activities and (n,) classes -> the index of each channel that is active."""
+    found = []
+    for channel in np.abs(rows).T:
+        means = sorted(channel[labels == label].mean() for label in np.unique(labels))
+        rest = np.mean(means[:-1])
+        if means[-1] > 0:
+            found.append((means[-1] - rest) / (means[-1] + rest))
+    return np.array(found)
