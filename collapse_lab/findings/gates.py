@@ -32,10 +32,10 @@ def gate_table(model: nn.Module, capture: Capture | None = None) -> pd.DataFrame
     """
     rows = []
     for site, module in model.named_modules():
-        names = _parameters_of(module)
-        if names is None:
+        parameters = _parameters_of(module)
+        if parameters is None:
             continue
-        gamma, beta = (getattr(module, name).detach().double().cpu().flatten() for name in names)
+        gamma, beta = (value.detach().double().cpu().flatten() for value in parameters)
         row: dict[str, Any] = {"site": site, "channels": len(gamma), **_facts("gamma", gamma), **_facts("beta", beta)}
         rows.append(row if capture is None else row | _gain(gamma, site, capture))
     if not rows:
@@ -48,9 +48,14 @@ def gate_table(model: nn.Module, capture: Capture | None = None) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _parameters_of(module: nn.Module) -> tuple[str, str] | None:
-    """The names of gamma and beta, where the module is a GRN by its class or one that it derives from."""
-    return next((GATES[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in GATES), None)
+def _parameters_of(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """gamma and beta, where the module is a GRN by its class, or one it derives from, and has both at one length."""
+    names = next((GATES[kind.__name__] for kind in type(module).__mro__ if kind.__name__ in GATES), ("", ""))
+    gamma, beta = (getattr(module, name, None) for name in names)
+    # Other things are called GRN as well: a gated residual network has no gamma.
+    return (
+        (gamma, beta) if isinstance(gamma, Tensor) and isinstance(beta, Tensor) and gamma.shape == beta.shape else None
+    )
 
 
 def _facts(name: str, values: Tensor) -> dict[str, float]:

@@ -91,6 +91,13 @@ def test_no_gate_or_no_input_of_one_is_said():
         gate_table(network, capture)
 
 
+def test_what_is_called_grn_and_has_no_gamma_is_no_gate():
+    gated_residual = type("GRN", (nn.Linear,), {})
+    network = nn.Sequential(gated_residual(3, 3), nn.Linear(3, 3))
+    with pytest.raises(LookupError, match="Sequential has no GRN"):
+        gate_table(network)
+
+
 def test_the_gates_of_transformers_are_found_under_their_names():
     from transformers import ConvNextV2Config, ConvNextV2Model
 
