@@ -40,6 +40,7 @@ def test_pooled_rows_of_other_seeds_and_sizes_are_the_same_images():
     one = sampled(X, ids, policy="pooled")
     other = sampled(X[:, :4], ids, policy="pooled", seed=5)
     (a, b), images = matched_rows([one, other])
+    assert sorted(images.tolist()) == list(range(40))
     assert torch.allclose(a, X.mean(dim=1)[images])
     assert torch.allclose(b, X[:, :4].mean(dim=1)[images])
 
@@ -87,6 +88,7 @@ def test_too_few_common_images_are_refused_with_their_number():
     one, other = of_rows(x[:30], ids=torch.arange(30)), of_rows(x[11:], ids=torch.arange(11, 50))
     with pytest.raises(ValueError, match=r"19 images in common, at least 20 are needed \(kept are 30, 39 images\)"):
         matched_rows([one, other])
+    assert len(matched_rows([one, of_rows(x[10:], ids=torch.arange(10, 50))])[1]) == 20
 
 
 def test_a_layer_without_kept_rows_is_refused():
