@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from collapse_lab.capture.store import Capture as Capture
     from collapse_lab.capture.store import load_capture as load_capture
     from collapse_lab.data.source import open_images as open_images
+    from collapse_lab.findings.alignment import cka as cka
+    from collapse_lab.findings.alignment import knn_overlap as knn_overlap
+    from collapse_lab.findings.alignment import similarity_table as similarity_table
     from collapse_lab.findings.compare import Comparison as Comparison
     from collapse_lab.findings.compare import compare as compare
     from collapse_lab.findings.diagnose import Finding as Finding
     from collapse_lab.findings.diagnose import diagnose as diagnose
+    from collapse_lab.findings.gates import gate_table as gate_table
     from collapse_lab.findings.table import analyze as analyze
     from collapse_lab.findings.table import capture as capture
     from collapse_lab.findings.table import spectrum as spectrum
@@ -44,8 +48,11 @@ _DEFINED_IN = {
     "analyze": "findings.table",
     "build_model": "models.convnext",
     "capture": "findings.table",
+    "cka": "findings.alignment",
     "compare": "findings.compare",
     "diagnose": "findings.diagnose",
+    "gate_table": "findings.gates",
+    "knn_overlap": "findings.alignment",
     "load_capture": "capture.store",
     "load_config": "train.config",
     "load_model": "train.load",
@@ -55,6 +62,7 @@ _DEFINED_IN = {
     "open_images": "data.source",
     "report": "report.page",
     "series": "metrics._metric",
+    "similarity_table": "findings.alignment",
     "spectrum": "findings.table",
     "stats_of": "stats.accumulate",
     "train": "train.loop",

@@ -85,3 +85,51 @@ def participation_ratio_corrected(rows: Array) -> float:
 def gini(values: Array) -> float:
     """Half of the mean absolute difference of all pairs, over the mean."""
     return float(np.abs(values[:, None] - values[None, :]).mean() / (2 * values.mean()))
+
+
+def gate_facts(maps: Array) -> dict[str, float]:
+    """(P, C) of one image -> how the norms of its channels are spread, each by its definition."""
+    energy = np.array([np.sqrt(sum(value**2 for value in channel)) for channel in maps.T])
+    share = energy / energy.sum()
+    return {
+        "gate_variation": float(energy.std() / energy.mean()),
+        "gate_gini": gini(energy),
+        "gate_largest_share": float(share.max()),
+        "gate_entropy": entropy_rank(energy) / len(energy),
+    }
+
+
+def class_selectivity(rows: Array, labels: Array) -> Array:
+    """(n, C) activities and (n,) classes -> the index of each channel that is active."""
+    found = []
+    for channel in np.abs(rows).T:
+        means = sorted(channel[labels == label].mean() for label in np.unique(labels))
+        rest = np.mean(means[:-1])
+        if means[-1] > 0:
+            found.append((means[-1] - rest) / (means[-1] + rest))
+    return np.array(found)
+
+
+def debiased_cka(x: Array, y: Array) -> float:
+    """Linear CKA, each HSIC the average of the unbiased kernel over all four different rows."""
+
+    def hsic(k: Array, m: Array) -> float:
+        # tr(KL) / (n)_2 + sum K sum L / (n)_4 - 2 sum K_ij L_jq / (n)_3, over different indices only.
+        rows = range(len(k))
+        pairs = [k[i, j] * m[i, j] for i, j in permutations(rows, 2)]
+        triples = [k[i, j] * m[j, q] for i, j, q in permutations(rows, 3)]
+        quads = [k[i, j] * m[q, r] for i, j, q, r in permutations(rows, 4)]
+        return float(np.mean(pairs) + np.mean(quads) - 2 * np.mean(triples))
+
+    k, m = x @ x.T, y @ y.T
+    return hsic(k, m) / float(np.sqrt(hsic(k, k) * hsic(m, m)))
+
+
+def knn_overlap(x: Array, y: Array, k: int) -> float:
+    """Share of the k nearest other rows, by Euclidean distance, that both have in common."""
+
+    def nearest(rows: Array, i: int) -> set[int]:
+        distance = {j: float(np.linalg.norm(rows[i] - rows[j])) for j in range(len(rows)) if j != i}
+        return set(sorted(distance, key=lambda j: distance[j])[:k])
+
+    return float(np.mean([len(nearest(x, i) & nearest(y, i)) / k for i in range(len(x))]))

@@ -21,7 +21,7 @@ from collapse_lab.shapes import Features
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import KeptRows, LayerStats
 
-SCHEMA = 1
+SCHEMA = 2
 Key = tuple[str, str]
 """(site, position policy)."""
 

@@ -81,11 +81,16 @@ def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
 
 
 def series_table(measured: Capture) -> pd.DataFrame:
-    """Every series (singular values, channel variances) of every site and policy: columns series, index, value."""
+    """Every series (singular values, channel variances) of every site and policy: columns series, index, value.
+
+    A series that has nothing to say of a site, as one of classes without labels, has no rows there.
+    """
     parts = []
     for (site, positions), stats in measured.items():
         for name in SERIES:
             values = SERIES[name].function(stats).numpy()
+            if not len(values):
+                continue
             where = {**ORIGIN, "site": site, "positions": positions, "series": name, "floor": stats.floor}
             parts.append(pd.DataFrame({**where, "index": range(len(values)), "value": values}))
     return pd.concat(parts, ignore_index=True)

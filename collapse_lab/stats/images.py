@@ -1,4 +1,4 @@
-"""Sums over images of what lies inside one image: likeness of its channels and of its positions.
+"""Sums over images of what lies inside one image: likeness of its channels and of its positions, energy of channels.
 
 They use every present position whatever the rows are, at a cost of O(C P) an image; no C x C or P x P matrix is made.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+
+from collapse_lab.stats.energy import spread_of_energy
 
 DEAD = 1e-6
 """A channel whose size is below this share of the largest channel's has no direction worth a cosine."""
@@ -23,7 +25,8 @@ class ImageSums:
     cosine 0, `live` and `centred` off the diagonal over the channels that have a direction. `positions` is the mean
     cosine between two positions. `spread` and `spread_pairs` are the image's square deviation from its own mean row
     over P and over P (P - 1); `mean` (C,) and `between` are the mean of the images' mean rows and the summed square
-    distance from it, of the `n_spread` images that have two positions or more.
+    distance from it, of the `n_spread` images that have two positions or more. `gate_...` are the facts of
+    `energy.spread_of_energy` and `gate` (C,) its N, of the `n_gate` images that have energy, at one position too.
     """
 
     channels_paper: float = 0.0
@@ -38,11 +41,18 @@ class ImageSums:
     spread_pairs: float = 0.0
     n_spread: int = 0
     between: float = 0.0
+    gate_variation: float = 0.0
+    gate_gini: float = 0.0
+    gate_largest: float = 0.0
+    gate_entropy: float = 0.0
+    n_gate: int = 0
     mean: Tensor
+    gate: Tensor
 
     @staticmethod
     def none(channels: int, device: torch.device) -> ImageSums:
-        return ImageSums(mean=torch.zeros(channels, dtype=torch.float64, device=device))
+        nothing = torch.zeros(channels, dtype=torch.float64, device=device)
+        return ImageSums(mean=nothing, gate=nothing)
 
     def merge(self, other: ImageSums) -> ImageSums:
         """The sums over both sets of images."""
@@ -59,27 +69,28 @@ class PerImage:
     """What lies inside each image of a batch, before it is summed.
 
     `cosines` (4, N): between channels (paper, live, centred) and between positions, NaN where undefined; `held` (N,)
-    present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C).
+    present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C); `gate` (N, C) and
+    `gate_facts` (4, N) what `energy.spread_of_energy` gives.
     """
 
     cosines: Tensor
     held: Tensor
     spread: Tensor
     mean: Tensor
+    gate: Tensor
+    gate_facts: Tensor
 
     @staticmethod
     def joined(parts: Sequence[PerImage]) -> PerImage:
         """The images of all parts, in order."""
         whole = {each.name: [getattr(part, each.name) for part in parts] for each in fields(PerImage)}
-        return PerImage(
-            **{name: torch.cat(values, dim=1 if name == "cosines" else 0) for name, values in whole.items()}
-        )
+        image_axis = {"cosines": 1, "gate_facts": 1}
+        return PerImage(**{name: torch.cat(values, dim=image_axis.get(name, 0)) for name, values in whole.items()})
 
     def sums(self, chosen: Tensor | slice = slice(None)) -> ImageSums:
         """Summed over the chosen images."""
-        cosines = self.cosines[:, chosen]
-        total = cosines.nansum(dim=1).tolist()
-        count = (~cosines.isnan()).sum(dim=1).tolist()
+        total, count = _defined(self.cosines[:, chosen])
+        gates, gated = _defined(self.gate_facts[:, chosen])
         several = self.held[chosen] >= 2
         held, spread, mean = (part[chosen][several] for part in (self.held, self.spread, self.mean))
         middle = mean.mean(dim=0) if len(mean) else mean.new_zeros(mean.shape[1])
@@ -96,8 +107,19 @@ class PerImage:
             spread_pairs=(spread / (held * (held - 1))).sum().item(),
             n_spread=len(held),
             between=(mean - middle).square().sum().item(),
+            gate_variation=gates[0],
+            gate_gini=gates[1],
+            gate_largest=gates[2],
+            gate_entropy=gates[3],
+            n_gate=gated[0],
             mean=middle,
+            gate=self.gate[chosen].sum(dim=0),
         )
+
+
+def _defined(facts: Tensor) -> tuple[list[float], list[int]]:
+    """The sum of each fact (facts, N) over the images where it is not NaN, and how many these are."""
+    return facts.nansum(dim=1).tolist(), (~facts.isnan()).sum(dim=1).tolist()
 
 
 def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
@@ -117,7 +139,9 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     apart = _off_diagonal(centred, centred_size[:, None], moving, dim=2)
     alike = _off_diagonal(x, length[:, :, None], length > 0, dim=1)
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
-    return PerImage(cosines=cosines, held=held, spread=centred_size.square().sum(dim=1), mean=mean)
+    gate, gate_facts = spread_of_energy(size)
+    spread = centred_size.square().sum(dim=1)
+    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, gate=gate, gate_facts=gate_facts)
 
 
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:

@@ -108,9 +108,10 @@ def test_statistics_of_another_capture_beside_the_record_are_known(tmp_path: Pat
 def test_a_torn_or_newer_record_is_known(tmp_path: Path):
     captured().save(tmp_path)
     record = json.loads((tmp_path / "capture.json").read_text())
-    (tmp_path / "capture.json").write_text(json.dumps(record | {"schema": 99}))
-    with pytest.raises(ValueError, match="has schema 99, this version reads 1"):
-        load_capture(tmp_path)
+    for schema in (1, 99):  # 1 knew nothing of gates
+        (tmp_path / "capture.json").write_text(json.dumps(record | {"schema": schema}))
+        with pytest.raises(ValueError, match=f"has schema {schema}, this version reads 2; capture it again"):
+            load_capture(tmp_path)
     (tmp_path / "capture.json").write_text('{"schema": 1,')
     with pytest.raises(ValueError, match="is torn"):
         load_capture(tmp_path)

@@ -26,6 +26,7 @@ SCALE_MATTERS = {"channel_variance_q10", "channel_variance_q50"}
 
 CHANNELS_MATTER = {
     *(name for name in METRICS if name.startswith(("channel_", "redundant", "dead", "dormant", "saturated"))),
+    *(name for name in METRICS if name.startswith(("gate_", "class_selectivity"))),
     "embedding_std",  # a mean of deviations of channels, not of directions
     "effective_rank_null_share",  # the null keeps each channel's variance
     "starved_directions",

@@ -8,7 +8,7 @@ import torch
 from collapse_lab.stats.images import ImageSums, per_image
 from tests import reference
 from tests.metrics.planted import features
-from tests.tolerances import EXACT64
+from tests.tolerances import EXACT64, ORDER
 
 
 def image_sums(x: torch.Tensor, present: torch.Tensor, eps: float = 0.0) -> ImageSums:
@@ -36,6 +36,20 @@ def test_sums_are_those_of_the_present_positions_image_by_image():
     assert sums.spread == pytest.approx(sum(spread), rel=EXACT64)
 
 
+def test_energy_is_summed_over_the_images_that_have_a_position_with_any():
+    x, present = ragged()
+    x[7] = 0
+    sums = image_sums(x, present)
+    images = [image[seen].numpy() for image, seen in zip(x[:7], present[:7], strict=True) if seen.any()]
+    assert sums.n_gate == len(images) == 6  # one of them with a single position, which has no cosine
+    facts = [reference.gate_facts(image) for image in images]
+    for field, name in (("variation", "variation"), ("gini", "gini"), ("largest", "largest_share")):
+        expected = sum(each[f"gate_{name}"] for each in facts)
+        assert getattr(sums, f"gate_{field}") == pytest.approx(expected, rel=EXACT64)
+    norms = [(image**2).sum(axis=0) ** 0.5 for image in images]
+    assert sums.gate.tolist() == pytest.approx(sum(each / each.mean() for each in norms).tolist(), rel=EXACT64)
+
+
 def test_merging_is_one_pass():
     x, present = ragged(12)
     whole = image_sums(x, present)
@@ -43,6 +57,8 @@ def test_merging_is_one_pass():
     assert parts.between == pytest.approx(whole.between, rel=EXACT64)
     assert torch.allclose(parts.mean, whole.mean, rtol=EXACT64)
     assert parts.channels_live == pytest.approx(whole.channels_live, rel=EXACT64)
+    assert torch.allclose(parts.gate, whole.gate, rtol=ORDER)
+    assert parts.gate_entropy == pytest.approx(whole.gate_entropy, rel=ORDER)
 
 
 def test_a_map_that_moves_by_less_than_its_rounding_has_no_centred_direction():
