@@ -21,7 +21,10 @@ from collapse_lab.shapes import Features
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import KeptRows, LayerStats
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schema 1 has no count of the images in which a channel fires."""
+
 Key = tuple[str, str]
 """(site, position policy)."""
 
@@ -149,8 +152,9 @@ def load_capture(path: Path | str) -> Capture:
         record = read_json(folder / "capture.json")
     except json.JSONDecodeError as error:
         raise ValueError(f"the capture {folder} is torn ({error}); delete it and capture again") from None
-    if record.get("schema") != SCHEMA:
-        raise ValueError(f"{folder} has schema {record.get('schema')}, this version reads {SCHEMA}; capture it again")
+    if record.get("schema") not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise ValueError(f"{folder} has schema {record.get('schema')}, this version reads {readable}; capture it again")
     try:
         for name, told in record["checksums"].items():
             if checksum(folder / name) != told:
@@ -195,6 +199,7 @@ def _unpack(tensors: dict[str, Tensor]) -> LayerStats:
     values = {name: _number(value) for name, value in tensors.items()}
     values["scatter"] = upper + upper.triu(1).T
     values["images_key"] %= 1 << 64
+    values.setdefault("images.fired", torch.full_like(values["mean"], math.nan))  # schema 1
     images = ImageSums(**_below("images.", values))
     rows = KeptRows(**_below("rows.", values)) if "rows.values" in values else None
     own = {name: value for name, value in values.items() if "." not in name}

@@ -23,7 +23,8 @@ class ImageSums:
     cosine 0, `live` and `centred` off the diagonal over the channels that have a direction. `positions` is the mean
     cosine between two positions. `spread` and `spread_pairs` are the image's square deviation from its own mean row
     over P and over P (P - 1); `mean` (C,) and `between` are the mean of the images' mean rows and the summed square
-    distance from it, of the `n_spread` images that have two positions or more.
+    distance from it, of the `n_spread` images that have two positions or more. `fired` (C,) is the number of images in
+    which a channel is above zero at some present position; NaN where it was not kept.
     """
 
     channels_paper: float = 0.0
@@ -39,10 +40,12 @@ class ImageSums:
     n_spread: int = 0
     between: float = 0.0
     mean: Tensor
+    fired: Tensor
 
     @staticmethod
     def none(channels: int, device: torch.device) -> ImageSums:
-        return ImageSums(mean=torch.zeros(channels, dtype=torch.float64, device=device))
+        zeros = torch.zeros(channels, dtype=torch.float64, device=device)
+        return ImageSums(mean=zeros, fired=zeros)
 
     def merge(self, other: ImageSums) -> ImageSums:
         """The sums over both sets of images."""
@@ -59,13 +62,15 @@ class PerImage:
     """What lies inside each image of a batch, before it is summed.
 
     `cosines` (4, N): between channels (paper, live, centred) and between positions, NaN where undefined; `held` (N,)
-    present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C).
+    present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C); `fired` (N, C) whether
+    the channel is above zero at some present position.
     """
 
     cosines: Tensor
     held: Tensor
     spread: Tensor
     mean: Tensor
+    fired: Tensor
 
     @staticmethod
     def joined(parts: Sequence[PerImage]) -> PerImage:
@@ -97,6 +102,7 @@ class PerImage:
             n_spread=len(held),
             between=(mean - middle).square().sum().item(),
             mean=middle,
+            fired=self.fired[chosen].sum(dim=0).to(middle.dtype),
         )
 
 
@@ -117,7 +123,8 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     apart = _off_diagonal(centred, centred_size[:, None], moving, dim=2)
     alike = _off_diagonal(x, length[:, :, None], length > 0, dim=1)
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
-    return PerImage(cosines=cosines, held=held, spread=centred_size.square().sum(dim=1), mean=mean)
+    spread = centred_size.square().sum(dim=1)
+    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, fired=(x > 0).any(dim=1))
 
 
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:

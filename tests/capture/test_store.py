@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.store import Capture, load_capture
+from collapse_lab.runs import checksum
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import KeptRows, LayerStats
 from tests.capture.small import LAYOUT, SITES, Small, images
@@ -109,11 +111,25 @@ def test_a_torn_or_newer_record_is_known(tmp_path: Path):
     captured().save(tmp_path)
     record = json.loads((tmp_path / "capture.json").read_text())
     (tmp_path / "capture.json").write_text(json.dumps(record | {"schema": 99}))
-    with pytest.raises(ValueError, match="has schema 99, this version reads 1"):
+    with pytest.raises(ValueError, match="has schema 99, this version reads 1 and 2"):
         load_capture(tmp_path)
     (tmp_path / "capture.json").write_text('{"schema": 1,')
     with pytest.raises(ValueError, match="is torn"):
         load_capture(tmp_path)
+
+
+def test_a_capture_of_the_first_schema_is_read_without_what_it_does_not_hold(tmp_path: Path):
+    capture = captured()
+    capture.save(tmp_path)
+    tensors = load_file(tmp_path / "stats.safetensors")
+    save_file({k: v for k, v in tensors.items() if not k.endswith("images.fired")}, tmp_path / "stats.safetensors")
+    record = json.loads((tmp_path / "capture.json").read_text())
+    record |= {"schema": 1, "checksums": {name: checksum(tmp_path / name) for name in record["checksums"]}}
+    (tmp_path / "capture.json").write_text(json.dumps(record))
+    old = load_capture(tmp_path)
+    assert torch.equal(old["conv"].scatter, capture["conv"].scatter)
+    for stats in (old["conv"], old["conv"].merge(capture["conv"])):
+        assert stats.images.fired.isnan().all()
 
 
 def test_a_capture_is_a_mapping_that_says_what_it_holds():
