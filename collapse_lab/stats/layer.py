@@ -187,8 +187,8 @@ class LayerStats:
         values = torch.linalg.eigvalsh(self.correlation).flip(0).clamp(min=0).sqrt()
         rounding = 0.3 * self.eps * (self.mean_square / self.variance)[chosen].max().sqrt().item()
         rounding *= 1 + math.sqrt(len(values) / self.n_rows)  # as `rounding`, of channels of length 1, not sqrt(n)
-        # Never all of them: of a moving channel the ratio is below 1 / eps, so rounding is at most 0.3 (1 + sqrt(M / n)),
-        # and the first value is at least 1 and at least sqrt(M / n).
+        # The first always stays: a moving channel's ratio is below 1 / eps, so rounding is at most
+        # 0.3 (1 + sqrt(M / n)), and the first value is at least 1 and sqrt(M / n).
         floor = max(math.sqrt(len(values) * ACCUMULATION_EPS) * values[0].item(), rounding)
         kept: Tensor = values.where(values > floor, 0.0)
         return kept
