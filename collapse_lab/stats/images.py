@@ -124,7 +124,8 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     alike = _off_diagonal(x, length[:, :, None], length > 0, dim=1)
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
     spread = centred_size.square().sum(dim=1)
-    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, fired=(x > 0).any(dim=1))
+    fired = (x.amax(dim=1) if x.shape[1] else mean) > 0  # a maximum of no position does not exist, their mean is 0
+    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, fired=fired)
 
 
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:

@@ -56,6 +56,7 @@ def test_condition_number_of_a_missing_direction_is_capped_by_the_floor():
     assert measured.value == pytest.approx(3 / stats.floor, rel=EXACT64)
     assert measured.status == "capped"
     assert "at or below the floor" in measured.reason
+    assert measure("condition_number", of_rows(with_spectrum([3, 2, 1], channels=4))).status == "capped"
     few = measure("condition_number", of_rows(normal(4, 6)))
     assert few.status == "capped"  # what the floor decided is not merely biased
 
