@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collapse_lab.findings.diagnose import Finding as Finding
     from collapse_lab.findings.diagnose import diagnose as diagnose
     from collapse_lab.findings.gates import gate_table as gate_table
+    from collapse_lab.findings.spectrum import Spectrum as Spectrum
+    from collapse_lab.findings.spectrum import spectrum as spectrum
     from collapse_lab.findings.table import analyze as analyze
     from collapse_lab.findings.table import capture as capture
-    from collapse_lab.findings.table import spectrum as spectrum
     from collapse_lab.metrics._metric import measure as measure
     from collapse_lab.metrics._metric import metric as metric
     from collapse_lab.metrics._metric import series as series
@@ -45,6 +46,7 @@ _DEFINED_IN = {
     "Config": "train.config",
     "Finding": "findings.diagnose",
     "LayerStats": "stats.layer",
+    "Spectrum": "findings.spectrum",
     "analyze": "findings.table",
     "build_model": "models.convnext",
     "capture": "findings.table",
@@ -63,7 +65,7 @@ _DEFINED_IN = {
     "report": "report.page",
     "series": "metrics._metric",
     "similarity_table": "findings.alignment",
-    "spectrum": "findings.table",
+    "spectrum": "findings.spectrum",
     "stats_of": "stats.accumulate",
     "train": "train.loop",
 }

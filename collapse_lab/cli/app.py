@@ -11,7 +11,19 @@ from typing import NoReturn
 
 import typer
 
-from collapse_lab.cli import analyze, capture, compare, convert, demo, doctor, lists, reconstruct, report, train
+from collapse_lab.cli import (
+    analyze,
+    capture,
+    compare,
+    convert,
+    demo,
+    doctor,
+    explain,
+    lists,
+    reconstruct,
+    report,
+    train,
+)
 
 EXIT_ERROR, EXIT_USAGE, EXIT_EXTRA, EXIT_BAD_INPUT = 1, 2, 3, 4
 EXIT_RESUMABLE, EXIT_BY_HAND = 75, 130
@@ -29,6 +41,7 @@ for command in (
     train.train,
     capture.capture,
     analyze.analyze,
+    explain.explain,
     compare.compare,
     convert.convert,
     report.report,

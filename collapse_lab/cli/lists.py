@@ -59,7 +59,7 @@ def metrics(json: Json = False) -> None:
     rows = []
     for name in METRICS:
         facts = METRICS[name]
-        low, high = ("–" if bound is None else str(bound) for bound in facts.bounds)
+        low, high = (output.show(bound) for bound in facts.bounds)
         headline = "headline" if name in HEADLINE else ""
         rows.append(
             (name, headline, facts.unit, f"{low} to {high}", facts.collapse_when or "–", facts.rows, facts.source)

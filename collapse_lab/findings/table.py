@@ -81,7 +81,8 @@ def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
 
 
 def series_table(measured: Capture) -> pd.DataFrame:
-    """Every series (singular values, channel variances) of every site and policy: columns series, index, value.
+    """Every series (singular values, cumulative shares, channel variances) of every site and policy: columns series,
+    index, value. The power law's alpha, R^2 and n are metrics.
 
     A series that has nothing to say of a site, as one of classes without labels, has no rows there.
     """
@@ -107,11 +108,6 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"there is no table {path} (make one with 'collapse-lab capture' or 'analyze')")
     return pd.read_parquet(path)
-
-
-def spectrum(stats: LayerStats) -> tuple[Any, float]:
-    """Singular values (descending, of the centred rows, a NumPy array) and the floor at and below which they are 0."""
-    return stats.singular_values.numpy().copy(), stats.floor
 
 
 def _interval(judged: Measurement, replicates: Replicates | None) -> dict[str, Any]:

@@ -29,11 +29,17 @@ HEADLINE = (
 """The metrics with replicates, intervals and a primary test; everything else is computed once."""
 
 ENTROPY_RANK = 5.0
-"""A rank of entropy or participation estimates nothing but itself below this many effective rows a channel."""
+"""A rank of entropy or participation, or any other summary of a whole spectrum, estimates nothing but itself below
+this many effective rows a channel."""
 
 
 class NoValueError(Exception):
     """Raised by a metric that its own rule leaves without a value; the message is the reason."""
+
+
+def never_capped(stats: LayerStats) -> str:
+    """No reason: the value does not depend on where the floor lies."""
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +56,7 @@ class Metric:
     rows: str
     on_constant: float | Literal["no value", "computed"]
     biased_below: float
+    capped: Callable[[LayerStats], str]
 
     def clip(self, value: float) -> float:
         """Cut an estimate to the bounds (those in channels aside): the population value lies inside. NaN stays."""
@@ -95,12 +102,14 @@ def metric(
     rows: str = "centred",
     on_constant: float | Literal["no value", "computed"] = "no value",
     biased_below: float = 0.0,
+    capped: Callable[[LayerStats], str] = never_capped,
 ) -> Callable[[Callable[[LayerStats], float]], Callable[[LayerStats], float]]:
     """Register a function `stats -> float` under its own name, unchanged.
 
     `rows` says what the rows go through before ("centred", "as they are", "unit length"); `on_constant` what a
     constant or all-zero layer gets: a number, no value, or what the function computes; `biased_below` so many
-    effective rows a channel the value is no estimate of the population. Raises ValueError for a name that is taken.
+    effective rows a channel the value is no estimate of the population; `capped` says why the floor decided the value,
+    "" where it did not. Raises ValueError for a name that is taken.
     """
 
     def register(function: Callable[[LayerStats], float]) -> Callable[[LayerStats], float]:
@@ -116,6 +125,7 @@ def metric(
             rows=rows,
             on_constant=on_constant,
             biased_below=biased_below,
+            capped=capped,
         )
         METRICS.add(name, facts)
         return function
@@ -167,6 +177,8 @@ def _value(facts: Metric, stats: LayerStats) -> tuple[float, Status, str]:
         reason = "all rows are the same, or differ by no more than rounding"
         return (math.nan if isinstance(value, str) else value), "degenerate", reason
     value = facts.function(stats)
+    if limit := facts.capped(stats):
+        return value, "capped", limit
     if stats.n_effective < facts.biased_below * stats.channels:
         reason = f"{stats.n_effective:.0f} effective rows for {stats.channels} channels: compare at equal n only"
         return value, "biased", reason

@@ -15,6 +15,7 @@ from collapse_lab.stats.layer import LayerStats
 DORMANT = 0.025
 REDUNDANT = 0.95
 FEWEST_ROWS = 10
+LAZY = 0.01
 
 
 def dead(stats: LayerStats) -> Tensor:
@@ -27,19 +28,6 @@ def still(stats: LayerStats) -> Tensor:
     """(C,) bool: the channel's deviation is 0, or no more than 1e-6 of the largest rms or its own rounding."""
     rms = stats.mean_square.sqrt()
     return stats.variance.sqrt() <= torch.maximum(DEAD * rms.max(), stats.eps * rms)
-
-
-def moving(stats: LayerStats) -> Tensor:
-    """(C,) bool: the channel's deviation is above its own rounding and 1e-6 of the largest deviation. Offset-free."""
-    deviation = stats.variance.sqrt()
-    return deviation > torch.maximum(DEAD * deviation.max(), stats.eps * stats.mean_square.sqrt())
-
-
-def correlation(stats: LayerStats) -> Tensor:
-    """(M, M) Pearson correlations of the M channels that are `moving`."""
-    chosen = moving(stats)
-    deviation = stats.scatter.diagonal()[chosen].sqrt()
-    return stats.scatter[chosen][:, chosen] / torch.outer(deviation, deviation)
 
 
 @series(unit="squared activation")
@@ -81,7 +69,7 @@ def channel_variance_q50(stats: LayerStats) -> float:
     sees=("dead", "dimensional"),
     source="Gini, Variabilita e mutabilita, 1912",
 )
-def channel_variance_gini(stats: LayerStats) -> float:
+def variance_imbalance(stats: LayerStats) -> float:
     """Gini coefficient of the channel variances: 0 all equal, near 1 when one channel has all. No value if constant."""
     ordered = stats.variance.sort().values
     rank = torch.arange(1, len(ordered) + 1, dtype=ordered.dtype)
@@ -131,6 +119,25 @@ def dormant_ratio(stats: LayerStats) -> float:
 
 
 @metric(
+    unit="share of channels",
+    bounds=(0, 1),
+    collapse_when="high",
+    sees=("dead",),
+    source="images in which the channel is above 0 somewhere, fewer than 0.01 of all",
+    rows="as they are",
+    on_constant="computed",
+)
+def lazy_channels(stats: LayerStats, share: float = LAZY) -> float:
+    """Channels that are above zero, at any position, in fewer than `share` of the images (0.01 in tables).
+
+    Every present position counts, whatever the rows are. Dead channels are lazy too, and so is one that is negative
+    on every image; a channel that is rare on purpose, a detector of one class in 200, looks the same. Of fewer than
+    1 / `share` images it counts those that fire in none. 1 for an all-zero layer.
+    """
+    return (stats.images.fired < share * stats.n_images).double().mean().item()
+
+
+@metric(
     unit="share of live channels",
     bounds=(0, 1),
     collapse_when="high",
@@ -145,7 +152,7 @@ def redundant_channels(stats: LayerStats) -> float:
     """
     if stats.n_rows < FEWEST_ROWS:
         raise NoValueError(f"{stats.n_rows} rows correlate by chance, at least {FEWEST_ROWS} are needed")
-    rho = correlation(stats).abs()
+    rho = stats.correlation.abs()
     if len(rho) < 2:
         raise NoValueError(f"{len(rho)} channels vary, at least 2 are needed")
     rho.fill_diagonal_(0)

@@ -78,7 +78,7 @@ def pair_cosine_centred(stats: LayerStats) -> float:
     Needs kept rows (pooled sites and arrays have them): unit lengths around a mean cannot be summed before that mean
     is known. At most 4,096 of them, those of smallest hash.
     """
-    y = _kept(stats).values.to(torch.float64) - stats.mean
+    y = kept_rows(stats).values.to(torch.float64) - stats.mean
     length = y.norm(dim=1)
     apart = length > stats.noise * stats.channels**0.5
     n = int(apart.sum())
@@ -88,7 +88,8 @@ def pair_cosine_centred(stats: LayerStats) -> float:
     return min(1.0, (float(total @ total) - n) / (n * (n - 1)))
 
 
-def _kept(stats: LayerStats) -> KeptRows:
+def kept_rows(stats: LayerStats) -> KeptRows:
+    """The kept rows; raises NoValueError where none were kept."""
     if stats.rows is None:
         raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
     return stats.rows
@@ -107,7 +108,7 @@ def class_variance_share(stats: LayerStats) -> float:
     Needs kept rows with labels of at least two classes, and two rows a class on average: labels that are nearly the
     images' names explain everything. By chance about (classes - 1) / (rows - 1).
     """
-    kept = _kept(stats)
+    kept = kept_rows(stats)
     labelled = kept.label >= 0
     classes, place = kept.label[labelled].unique(return_inverse=True)
     if len(classes) < 2 or len(place) < 2 * len(classes):

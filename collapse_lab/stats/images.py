@@ -27,6 +27,7 @@ class ImageSums:
     over P and over P (P - 1); `mean` (C,) and `between` are the mean of the images' mean rows and the summed square
     distance from it, of the `n_spread` images that have two positions or more. `gate_...` are the facts of
     `energy.spread_of_energy` and `gate` (C,) its N, of the `n_gate` images that have energy, at one position too.
+    `fired` (C,) is the number of images in which a channel is above zero at some present position.
     """
 
     channels_paper: float = 0.0
@@ -48,11 +49,12 @@ class ImageSums:
     n_gate: int = 0
     mean: Tensor
     gate: Tensor
+    fired: Tensor
 
     @staticmethod
     def none(channels: int, device: torch.device) -> ImageSums:
         nothing = torch.zeros(channels, dtype=torch.float64, device=device)
-        return ImageSums(mean=nothing, gate=nothing)
+        return ImageSums(mean=nothing, gate=nothing, fired=nothing)
 
     def merge(self, other: ImageSums) -> ImageSums:
         """The sums over both sets of images."""
@@ -70,7 +72,8 @@ class PerImage:
 
     `cosines` (4, N): between channels (paper, live, centred) and between positions, NaN where undefined; `held` (N,)
     present positions; `spread` (N,) square deviation from the image's mean row `mean` (N, C); `gate` (N, C) and
-    `gate_facts` (4, N) what `energy.spread_of_energy` gives.
+    `gate_facts` (4, N) what `energy.spread_of_energy` gives; `fired` (N, C) whether the
+    channel is above zero at some present position.
     """
 
     cosines: Tensor
@@ -79,6 +82,7 @@ class PerImage:
     mean: Tensor
     gate: Tensor
     gate_facts: Tensor
+    fired: Tensor
 
     @staticmethod
     def joined(parts: Sequence[PerImage]) -> PerImage:
@@ -114,6 +118,7 @@ class PerImage:
             n_gate=gated[0],
             mean=middle,
             gate=self.gate[chosen].sum(dim=0),
+            fired=self.fired[chosen].sum(dim=0).to(middle.dtype),
         )
 
 
@@ -141,7 +146,8 @@ def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
     gate, gate_facts = spread_of_energy(size)
     spread = centred_size.square().sum(dim=1)
-    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, gate=gate, gate_facts=gate_facts)
+    fired = (x.amax(dim=1) if x.shape[1] else mean) > 0  # a maximum of no position does not exist, their mean is 0
+    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, gate=gate, gate_facts=gate_facts, fired=fired)
 
 
 def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:

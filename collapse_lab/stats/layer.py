@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab.stats.images import ImageSums
+from collapse_lab.stats.images import DEAD, ImageSums
 
 ACCUMULATION_EPS = torch.finfo(torch.float64).eps
 
@@ -161,6 +161,36 @@ class LayerStats:
         second = self.scatter + self.n_rows * torch.outer(self.mean, self.mean)
         values = torch.linalg.eigvalsh(second).flip(0).clamp(min=0).sqrt()
         kept: Tensor = values.where(values > self.floor_of(values[0].item()), 0.0)
+        return kept
+
+    @property
+    def moving(self) -> Tensor:
+        """(C,) bool: the channel's deviation is above its own rounding and 1e-6 of the largest one. Offset-free."""
+        deviation = self.variance.sqrt()
+        return deviation > torch.maximum(DEAD * deviation.max(), self.eps * self.mean_square.sqrt())
+
+    @property
+    def correlation(self) -> Tensor:
+        """(M, M) Pearson correlations of the M channels that are `moving`; made anew each time, it is as large as the
+        scatter."""
+        chosen = self.moving
+        deviation = self.scatter.diagonal()[chosen].sqrt()
+        return self.scatter[chosen][:, chosen] / torch.outer(deviation, deviation)
+
+    @cached_property
+    def correlation_singular_values(self) -> Tensor:
+        """(M,) of the rows whose moving channels are centred and of unit length, descending; their squares are the
+        eigenvalues of `correlation`. Zero at and below the floor of these rows."""
+        chosen = self.moving
+        if not chosen.any():
+            return self.variance[chosen]
+        values = torch.linalg.eigvalsh(self.correlation).flip(0).clamp(min=0).sqrt()
+        rounding = 0.3 * self.eps * (self.mean_square / self.variance)[chosen].max().sqrt().item()
+        rounding *= 1 + math.sqrt(len(values) / self.n_rows)  # as `rounding`, of channels of length 1, not sqrt(n)
+        # The first always stays: a moving channel's ratio is below 1 / eps, so rounding is at most
+        # 0.3 (1 + sqrt(M / n)), and the first value is at least 1 and sqrt(M / n).
+        floor = max(math.sqrt(len(values) * ACCUMULATION_EPS) * values[0].item(), rounding)
+        kept: Tensor = values.where(values > floor, 0.0)
         return kept
 
     @cached_property

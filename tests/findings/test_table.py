@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from collapse_lab.capture.store import load_capture
-from collapse_lab.findings.table import analyze, capture, read_table, series_table, spectrum, write_table
+from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.findings.uncertainty import jackknife
 from collapse_lab.metrics._metric import HEADLINE, METRICS, measure
 from collapse_lab.stats.accumulate import stats_of
@@ -92,12 +92,6 @@ def test_series_hold_a_value_a_direction_or_channel(captured):
     part = found[(found.site == "conv") & (found.positions == "pooled")]
     values = part[part.series == "singular_values"].sort_values("index").value
     assert values.tolist() == captured["conv", "pooled"].singular_values.tolist()
+    shares = part[part.series == "cumulative_share"].sort_values("index").value
+    assert shares.tolist() == pytest.approx((values**2).cumsum().div((values**2).sum()).tolist(), rel=ORDER)
     assert part[part.series == "channel_variance"].value.tolist() == captured["conv", "pooled"].variance.tolist()
-
-
-def test_the_spectrum_comes_with_its_floor():
-    stats = stats_of(features(0))
-    values, floor = spectrum(stats)
-    assert isinstance(values, np.ndarray)
-    assert (np.diff(values) <= 0).all()
-    assert ((values == 0) | (values > floor)).all()

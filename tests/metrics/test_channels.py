@@ -9,15 +9,16 @@ import torch
 from collapse_lab.metrics._metric import NoValueError, measure
 from collapse_lab.metrics.channels import (
     channel_variance,
-    channel_variance_gini,
     channel_variance_q10,
     channel_variance_q50,
-    correlation,
     dead_channels,
     dormant_ratio,
+    lazy_channels,
     redundant_channels,
     saturated_channels,
+    variance_imbalance,
 )
+from collapse_lab.stats.accumulate import stats_of, summarise
 from tests import reference
 from tests.metrics.planted import normal, of_rows
 from tests.tolerances import EXACT64
@@ -29,13 +30,13 @@ def test_channel_variance_and_its_summaries_are_numpys():
     assert channel_variance(stats).tolist() == pytest.approx(expected.tolist(), rel=EXACT64)
     assert channel_variance_q10(stats) == pytest.approx(np.quantile(expected, 0.1), rel=EXACT64)
     assert channel_variance_q50(stats) == pytest.approx(np.median(expected), rel=EXACT64)
-    assert channel_variance_gini(stats) == pytest.approx(reference.gini(expected), rel=EXACT64)
+    assert variance_imbalance(stats) == pytest.approx(reference.gini(expected), rel=EXACT64)
 
 
 def test_gini_is_zero_when_equal_and_near_one_when_one_channel_has_all():
     equal = torch.tensor([[1.0], [-1.0]]).repeat(10, 8)
-    assert channel_variance_gini(of_rows(equal)) == pytest.approx(0, abs=EXACT64)
-    assert channel_variance_gini(of_rows(equal * torch.eye(8)[0])) == pytest.approx(7 / 8, rel=EXACT64)
+    assert variance_imbalance(of_rows(equal)) == pytest.approx(0, abs=EXACT64)
+    assert variance_imbalance(of_rows(equal * torch.eye(8)[0])) == pytest.approx(7 / 8, rel=EXACT64)
 
 
 def test_a_channel_is_dead_when_it_is_zero_on_every_row():
@@ -84,11 +85,34 @@ def test_dormant_channels_fire_below_a_fortieth_of_the_average():
     assert dormant_ratio(of_rows(x)) == 0.25
 
 
+def test_a_lazy_channel_fires_in_fewer_than_a_hundredth_of_the_images():
+    x = torch.ones(200, 3, 5, dtype=torch.float64)
+    x[:, :, :4] = -1
+    x[:1, 2, 0] = x[:2, 2, 1] = x[:1, :, 2] = 1  # channels 0 and 2 in one image of 200, channel 1 in two, 3 in none
+    assert lazy_channels(stats_of(x)) == 3 / 5
+    assert lazy_channels(stats_of(x), share=0.02) == 4 / 5
+    assert lazy_channels(stats_of(x), share=0.0) == 0
+
+
+@pytest.mark.parametrize("policy", ["pooled", "sampled:1"])
+def test_every_position_of_an_image_counts_for_laziness_whatever_the_rows(policy):
+    x = -torch.ones(50, 9, 2, dtype=torch.float64)
+    x[:, 4, 0] = 0.1
+    assert lazy_channels(summarise(x, torch.arange(50), (policy,))[policy]) == 0.5
+
+
+def test_of_few_images_a_lazy_channel_fires_in_none():
+    x = -torch.ones(10, 1, 3, dtype=torch.float64)
+    x[0, 0, 0] = 1
+    assert lazy_channels(stats_of(x)) == pytest.approx(2 / 3)
+    assert measure("lazy_channels", stats_of(torch.zeros(10, 1, 3))).value == 1
+
+
 def test_correlations_are_numpys_for_channels_that_vary():
     x = normal(40, 5) @ normal(5, 5, seed=2)
     x[:, 2] = 7
     expected = np.corrcoef(x.numpy()[:, [0, 1, 3, 4]].T)
-    assert torch.allclose(correlation(of_rows(x)), torch.from_numpy(expected), rtol=0, atol=EXACT64)
+    assert torch.allclose(of_rows(x).correlation, torch.from_numpy(expected), rtol=0, atol=EXACT64)
 
 
 def test_copies_up_to_sign_and_scale_are_redundant():
@@ -114,5 +138,5 @@ def test_dead_channels_are_not_copies_of_each_other():
 
 
 def test_of_four_rows_one_pair_in_twenty_correlates_by_chance():
-    pairs = torch.stack([correlation(of_rows(normal(4, 2, seed=seed)))[0, 1].abs() for seed in range(600)])
+    pairs = torch.stack([of_rows(normal(4, 2, seed=seed)).correlation[0, 1].abs() for seed in range(600)])
     assert (pairs > 0.95).double().mean().item() == pytest.approx(0.05, abs=0.027)  # 3 standard errors

@@ -21,12 +21,18 @@ from collapse_lab.stats.layer import LayerStats
 from tests.metrics.planted import features, isotropic_rows, of_rows, rotation
 from tests.tolerances import EXACT64, HUGE_OFFSET, ORDER
 
-SCALE_MATTERS = {"channel_variance_q10", "channel_variance_q50"}
-"""Metrics in units of the activations; every other one is free of their scale."""
+SCALES_WITH_POWER = {"channel_variance_q10": 2, "channel_variance_q50": 2, "vicreg_covariance": 4}
+"""Metrics in powers of the activations' unit; every other one is free of their scale, `vicreg_std` aside: its hinge
+lies at a deviation of 1."""
 
 CHANNELS_MATTER = {
-    *(name for name in METRICS if name.startswith(("channel_", "redundant", "dead", "dormant", "saturated"))),
+    *(name for name in METRICS if name.startswith(("channel_", "redundant", "dead", "dormant", "saturated", "lazy"))),
     *(name for name in METRICS if name.startswith(("gate_", "class_selectivity"))),
+    "variance_imbalance",
+    "correlation_offdiagonal",
+    "effective_rank_correlation",
+    "vicreg_std",
+    "vicreg_covariance",
     "embedding_std",  # a mean of deviations of channels, not of directions
     "effective_rank_null_share",  # the null keeps each channel's variance
     "starved_directions",
@@ -44,6 +50,12 @@ COUNTS_ROWS = {
     "pair_cosine_raw",  # a copy is another row
     "pair_cosine_centred",
     "between_image_share",
+    "correlation_offdiagonal",  # takes off what chance makes of n rows
+    "vicreg_std",  # both divide by n - 1
+    "vicreg_covariance",
+    "duplicate_share",  # a copy is what it counts
+    "uniformity",
+    "self_cluster",
     "effective_rank_null_share",  # the null is drawn at equal n
     "starved_directions",
 }
@@ -91,9 +103,9 @@ def test_values_lie_within_the_declared_bounds(name, seed, images, positions, ch
 def test_scale_changes_only_what_is_measured_in_activations(name, seed, scale):
     x = features(seed)
     before, after = measure(name, labelled(x)), measure(name, labelled(x * scale))
-    if name in SCALE_MATTERS:
-        assert after.value == pytest.approx(before.value * scale**2, rel=EXACT64)
-    else:
+    if name in SCALES_WITH_POWER:
+        assert after.value == pytest.approx(before.value * scale ** SCALES_WITH_POWER[name], rel=EXACT64, abs=0)
+    elif name != "vicreg_std":
         assert same(before, after, EXACT64)
 
 

@@ -118,6 +118,12 @@ def test_half_precision_infinity_is_found():
     assert stats_of(x).bad_values == 2
 
 
+def test_images_without_positions_are_no_images():
+    for stats in summarise(torch.zeros(3, 0, 4), torch.arange(3), ("all", "pooled", "sampled:2")).values():
+        assert (stats.n_rows, stats.n_images) == (0, 0)
+        assert not stats.images.fired.any()
+
+
 def test_an_image_without_a_finite_position_is_no_image():
     x = features(4, images=6)
     x[2] = math.nan

@@ -32,6 +32,10 @@ def test_sums_are_those_of_the_present_positions_image_by_image():
         assert (1 - cosine) / 2 == pytest.approx(sum(each[form] for each in distances) / 6, rel=EXACT64)
     expected = sum(reference.position_cosine_raw(image[None]) for image in images)
     assert sums.positions == pytest.approx(expected, rel=EXACT64)
+    assert sums.fired.tolist() == [
+        sum(bool((image[seen][:, channel] > 0).any()) for image, seen in zip(x, present, strict=True))
+        for channel in range(5)
+    ]
     spread = [((image - image.mean(axis=0)) ** 2).sum() / len(image) for image in images]
     assert sums.spread == pytest.approx(sum(spread), rel=EXACT64)
 
@@ -59,6 +63,7 @@ def test_merging_is_one_pass():
     assert parts.channels_live == pytest.approx(whole.channels_live, rel=EXACT64)
     assert torch.allclose(parts.gate, whole.gate, rtol=ORDER)
     assert parts.gate_entropy == pytest.approx(whole.gate_entropy, rel=ORDER)
+    assert torch.equal(parts.fired, whole.fired)
 
 
 def test_a_map_that_moves_by_less_than_its_rounding_has_no_centred_direction():
