@@ -92,9 +92,9 @@ def sites(
 
 @app.command()
 def layers(
-    model: Annotated[str, typer.Argument(help="A model's name, a run's folder or a checkpoint.")],
+    model: Annotated[str, typer.Argument(help="A model's name, a run, weights or an address.")],
     size: Annotated[int, typer.Option(min=1, help="Side of the square image, in pixels.")] = 224,
-    classes: Annotated[int | None, typer.Option(min=1, help="With a head of so many classes; by name only.")] = None,
+    classes: Annotated[int | None, typer.Option(min=0, help="A head of so many classes; 0: the final norm.")] = None,
     mask_ratio: Annotated[float | None, typer.Option(help="Also the MACs of the visible cells alone.")] = None,
     json: Json = False,
 ) -> None:

@@ -132,11 +132,21 @@ def _decode_all(files: list[Path], path: Path, size: int) -> tuple[dict[Path, Te
     return images, corrupt
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits scaled to 8, which a conversion would clip to white; anything else as it is."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 16 bits")
+    return Image.fromarray((values // 257).astype(np.uint8))
+
+
 def _decode(file: Path, size: int) -> Tensor | str:
     """The image as (3, size, size) uint8, upright, or why it could not be read."""
     try:
         with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(_eight_bits(image)).convert("RGB")
             fitted = ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC)
     except Exception as error:  # decoders raise whatever a broken file leads them to, also SyntaxError
         return f"{type(error).__name__}: {error}".replace(f"{file.parent}/", "")

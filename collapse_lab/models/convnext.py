@@ -6,6 +6,7 @@ needs neighbours, so the dense network and the visible-only sparse encoder are o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
@@ -85,6 +86,10 @@ class ConvNeXt(nn.Module):
         super().__init__()
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path is a probability below 1, got {drop_path}")
+        if in_channels < 1:
+            raise ValueError(f"in_channels is 1 or more, got {in_channels}")
+        if layer_scale is not None and not math.isfinite(layer_scale):
+            raise ValueError(f"layer_scale is a number, or None for none, got {layer_scale}")
         if classes is not None and classes < 0:
             raise ValueError(f"classes is a number of classes, 0 = the final norm alone, or None, got {classes}")
         self.architecture: dict[str, Any] = {
@@ -140,6 +145,8 @@ class ConvNeXt(nn.Module):
                 f"removed must be bool of shape ({len(images)}, {cells}), one entry a cell of {self.stride} x "
                 f"{self.stride} pixels, got {removed.dtype} of shape {tuple(removed.shape)}"
             )
+        if keep is not None and not 0 < keep <= cells:
+            raise ValueError(f"keep is the number of visible cells of every image, 1 to {cells}, got {keep}")
         return self._encode(*VisibleCells.of(images, removed, self.stride, keep), generator)
 
     def _encode(self, x: Features, grid: Grid, generator: Randomness) -> Tensor:

@@ -73,6 +73,8 @@ class FCMAE(Objective):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio must lie between 0 and 1, got {mask_ratio}")
+        if decoder_dim < 1 or decoder_depth < 0:
+            raise ValueError(f"a decoder is 1 wide or more and 0 deep or more, got {decoder_dim} and {decoder_depth}")
         if init not in ("ours", "official"):
             raise ValueError(f"init is 'ours' or 'official', got {init!r}")
         self.encoder = encoder

@@ -14,6 +14,8 @@ def kept_cells(cells: int, mask_ratio: float) -> int:
 
     Raises ValueError when none would stay, or none would be removed: there is then nothing to see, or to learn.
     """
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f"mask_ratio must lie between 0 and 1, got {mask_ratio}")
     kept = int(cells * (1 - mask_ratio) + 1e-6)
     if not 0 < kept < cells:
         raise ValueError(

@@ -179,7 +179,7 @@ def test_json_stands_alone_on_stdout(ask, runs):
         (("list", "sites", "convnext_digits", "--sites", "stages.9.*"), 4, "no site matches 'stages.9.*'"),
         (("list", "sites", "convnext_digit"), 4, "did you mean 'convnext_digits'"),
         (("list", "layers", "convnext_digits", "--size", "33"), 4, "the nearest size that fits is 32 x 32"),
-        (("list", "layers", "convnext_digits", "--mask-ratio", "1"), 4, "keeps 0 of 784 cells"),
+        (("list", "layers", "convnext_digits", "--mask-ratio", "1"), 4, "mask_ratio must lie between 0 and 1"),
         (("explain", "efective_rank"), 4, "did you mean 'effective_rank'"),
         (("analyze", "nowhere"), 4, "nowhere"),
         (("capture", "nowhere"), 4, "not a run folder"),

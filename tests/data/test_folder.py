@@ -124,6 +124,14 @@ def test_images_are_scaled_by_their_short_side_cropped_in_the_middle_and_in_colo
     assert torch.equal(images.image, torch.full((1, 3, 10, 10), 255, dtype=torch.uint8))
 
 
+def test_grey_of_sixteen_bits_keeps_its_shades(tmp_path):
+    shades = np.tile(np.linspace(0, 65535, 32).astype(np.uint16), (32, 1))
+    Image.fromarray(shades).save(tmp_path / "deep.png")
+    image = image_files([tmp_path / "deep.png"], 32).image[0]
+    expected = torch.from_numpy((shades // 257).astype(np.uint8)).expand(3, 32, 32)
+    assert torch.equal(image, expected)
+
+
 def test_photographs_stand_upright(tmp_path):
     (tmp_path / "train").mkdir()
     sideways = np.zeros((10, 10, 3), dtype=np.uint8)

@@ -183,3 +183,24 @@ def test_initial_values_never_change():
     assert weight[0, 0].flatten().tolist() == pytest.approx(
         [0.00707665, -0.009389062, 0.003149146, -0.024549013], rel=EXACT32
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"in_channels": 0}, "in_channels is 1 or more, got 0"),
+        ({"layer_scale": float("nan")}, "layer_scale is a number, or None for none, got nan"),
+        ({"classes": -1}, "got -1"),
+        ({"drop_path": 1.0}, "drop_path is a probability below 1"),
+    ],
+)
+def test_settings_that_build_nothing_sensible_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        build_model("convnext_digits", **{**OURS, **changes})
+
+
+@pytest.mark.parametrize("keep", [-1, 0, 17])
+def test_a_promise_that_no_mask_can_keep_is_refused(keep):
+    model = small((1, 1, 1), (4, 8, 12))
+    with pytest.raises(ValueError, match=f"1 to 16, got {keep}"):
+        model.forward_masked(random_images(1, 32, 32, seed=0), torch.zeros(1, 16, dtype=torch.bool), keep=keep)

@@ -51,3 +51,9 @@ def test_counter_based_masks_do_not_depend_on_the_split_of_a_batch():
         for part in (slice(0, 4), slice(4, 8))
     ]
     assert torch.equal(whole, torch.cat(parts))
+
+
+@pytest.mark.parametrize("ratio", [float("nan"), 1.5, -0.2, 0.0, 1.0])
+def test_a_ratio_that_is_no_share_is_refused(ratio):
+    with pytest.raises(ValueError, match="mask_ratio must lie between 0 and 1"):
+        kept_cells(16, ratio)

@@ -16,6 +16,8 @@ from collapse_lab.runs import read_json
 
 SCHEMES = ("hf:REPO", "timm:NAME", "https://...")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_OTHER_NORMS = ("convnext_xxlarge", "test_convnext")
+"""Architectures of timm whose own settings have another eps, whatever their configuration says."""
 
 
 def is_address(uri: str) -> bool:
@@ -66,19 +68,27 @@ def _in_path(folder: Path) -> Path:
 
 
 def _require_convnext(path: Path) -> None:
-    """What tensors cannot say: another activation would go unseen."""
+    """What tensors cannot say: another activation, or norms of another eps, would go unseen.
+
+    Of transformers an eps below ours passes: its default for the final norm, 1e-12, moves the output by about 1e-6.
+    """
     try:
-        config: dict[str, Any] = read_json(path)
-        kind, act = config.get("model_type"), config.get("hidden_act", "gelu")
-        eps = (config.get("model_args") or {}).get("norm_eps") or 1e-6  # timm's, of all its norms
-    except (ValueError, AttributeError) as error:
+        config: Any = read_json(path)
+    except ValueError as error:
         raise ValueError(f"{path} is not a configuration in JSON: {error}") from None
-    if kind not in (None, "convnext", "convnextv2"):  # timm's config.json has no model_type
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is not a configuration: expected an object of JSON, got a {type(config).__name__}")
+    kind, timm, settings = config.get("model_type"), config.get("architecture"), config.get("model_args") or {}
+    if kind not in (None, "convnext", "convnextv2"):
         raise ValueError(f"{path} says model_type {kind!r}; expected convnext or convnextv2")
+    if timm is not None and (not str(timm).startswith("convnext") or str(timm).startswith(_OTHER_NORMS)):
+        raise ValueError(f"{path} says architecture {timm!r}; expected a convnext or convnextv2 with norms of eps 1e-6")
+    act = config.get("hidden_act") or settings.get("act_layer") or "gelu"
     if act != "gelu":
-        raise ValueError(f"{path} says hidden_act {act!r}; a ConvNeXt of ours has gelu (exact) alone")
-    if eps != 1e-6:
-        raise ValueError(f"{path} says norm_eps {eps}; the norms of a ConvNeXt of ours have 1e-6 alone")
+        raise ValueError(f"{path} says activation {act!r}; a ConvNeXt of ours has gelu (exact) alone")
+    eps = max(config.get("layer_norm_eps") or 0, settings.get("norm_eps") or 0)
+    if eps > 1e-6:
+        raise ValueError(f"{path} says norms of eps {eps}; those of a ConvNeXt of ours have 1e-6 alone")
 
 
 def _from_hub(repo: str) -> Path:

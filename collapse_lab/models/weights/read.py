@@ -15,6 +15,7 @@ from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.weights.assemble import assemble, on_meta
 from collapse_lab.models.weights.fit import require_fit, shown
 from collapse_lab.models.weights.infer import architecture_of
+from collapse_lab.models.weights.layouts import OURS
 from collapse_lab.models.weights.stored import read_tensors
 from collapse_lab.models.weights.translate import translate
 
@@ -50,8 +51,9 @@ def weights_of(
     are missing, unexpected or mis-shaped (all listed), or that hold NaN or infinity (named).
     """
     found = translate(stored, source)
-    said = architecture_of(found.tensors) if architecture is None else architecture
-    settings = _settings(said, len(stored), source)
+    # What others write under this word says nothing of a network of ours.
+    ours = architecture if architecture is not None and found.layout is OURS else None
+    settings = _settings(_inferred(found.tensors, source) if ours is None else ours, len(stored), source)
     require_fit(found, settings, source)
     tensors = _of_one_type(found.tensors, source)
     _require_finite(tensors, found.known_as, source)
@@ -63,6 +65,13 @@ def weights_of(
     )
 
 
+def _inferred(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    try:
+        return architecture_of(tensors)
+    except ValueError as error:
+        raise ValueError(f"{source} holds no whole ConvNeXt: {str(error).splitlines()[0]}") from None
+
+
 def _settings(architecture: Mapping[str, Any], tensors: int, source: str) -> dict[str, Any]:
     """The settings of a network that these build; JSON made lists of tuples. Raises ValueError for what builds none."""
     try:
@@ -71,9 +80,13 @@ def _settings(architecture: Mapping[str, Any], tensors: int, source: str) -> dic
         }
         if max(settings["depths"]) > tensors:  # a number in a file must not keep us building for hours
             raise ValueError(f"a stage of {max(settings['depths'])} blocks cannot be made of {tensors} tensors")
+        if min((settings["stem"], settings["in_channels"], *settings["dims"])) < 1:
+            raise ValueError("stem, in_channels and dims are 1 or more")
         return on_meta(settings).architecture
+    except KeyError as error:
+        raise ValueError(f"the architecture of {source} lacks {error}") from None
     except (TypeError, AttributeError, ValueError, LookupError, RuntimeError) as error:
-        raise ValueError(f"the architecture of {source} builds no ConvNeXt: {error}") from None
+        raise ValueError(f"the architecture of {source} builds no ConvNeXt: {str(error).splitlines()[0]}") from None
 
 
 def _require_finite(tensors: Mapping[str, Tensor], known_as: Mapping[str, str], source: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -63,31 +64,48 @@ def _safetensors(path: Path) -> Stored:
         raise ValueError(
             f"{path} is torn or no safetensors file ({error}); delete it and fetch or write it again"
         ) from None
-    try:
+    architecture = None
+    with contextlib.suppress(ValueError, RecursionError):  # others write what they like under this word
         architecture = None if said is None else json.loads(said)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"the architecture that {path} says is not JSON: {error}") from None
-    return Stored(tensors=tensors, architecture=architecture)
+    return Stored(tensors=tensors, architecture=architecture if isinstance(architecture, dict) else None)
 
 
 def _payload(path: Path) -> Any:
     """What torch.save wrote, of tensors and plain values alone."""
     mapped = zipfile.is_zipfile(path)  # torch.load cannot map the format before torch 1.6
     try:
-        with torch.serialization.safe_globals([*_INERT]):
+        with torch.serialization.safe_globals([*_INERT]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of protocols and archives that are refused anyhow
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # bytes that are no pickle make its reader raise anything
         # torch's own message tells the reader to switch the protection off: it is never passed on.
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and (named or mapped):
+        calls = [named[1]] if named else [] if mapped else _calls_of(path)
+        if calls:
             raise ValueError(
-                f"{path} holds more than tensors: reading it would run {named[1] if named else 'code'}, so it is "
-                f"refused and none of it was run; where you trust its maker, load it there and "
-                f"save model.state_dict() instead"
+                f"{path} holds more than tensors: reading it would run {', '.join(calls[:3])}, so it is refused and "
+                f"none of it was run; where you trust its maker, load it there and save model.state_dict() instead"
             ) from None
+        if "TorchScript" in str(error):
+            raise ValueError(f"{path} is a TorchScript program, not weights; save model.state_dict() instead") from None
         raise ValueError(
             f"{path} is torn, or neither safetensors nor of torch.save; delete it and fetch or write it again"
         ) from None
+
+
+def _calls_of(path: Path) -> list[str]:
+    """What a bare pickle names to be called, read without running it; nothing for bytes that are none."""
+    names: list[str] = []
+    texts: list[str] = []
+    with path.open("rb") as file, contextlib.suppress(Exception):
+        for code, argument, _ in pickletools.genops(file):
+            if isinstance(argument, str):
+                texts.append(argument)
+            if code.name in ("GLOBAL", "INST"):
+                names.append(str(argument).replace(" ", "."))
+            elif code.name == "STACK_GLOBAL":
+                names.append(".".join(texts[-2:]))
+    return names
 
 
 def _contents(payload: Any, path: Path) -> Stored:
@@ -111,4 +129,7 @@ def _contents(payload: Any, path: Path) -> Stored:
 
 
 def _is_plain(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_meta:
+        return False
+    # A stride of 0 spreads a few bytes over any size: copied out, it would take memory that the file does not hold.
+    return value.numel() * value.element_size() <= max(1 << 20, 4 * value.untyped_storage().nbytes())

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.weights.infer import LAYER_SCALE
 from collapse_lab.models.weights.layouts import LAYOUTS, OFFICIAL, OURS, TRANSFORMERS, Layout, named
 from collapse_lab.runs import write_atomically, write_json
 
@@ -61,7 +62,8 @@ def transformers_config(model: ConvNeXt) -> dict[str, Any]:
         "drop_path_rate": settings["drop_path"],
     }
     if not grn:
-        config["layer_scale_init_value"] = settings["layer_scale"] or 0.0  # 0 builds none
+        # transformers builds LayerScale for values above 0 alone; what the value was means nothing to loaded weights.
+        config["layer_scale_init_value"] = 0.0 if settings["layer_scale"] is None else LAYER_SCALE
     if classes:
         config["id2label"] = {str(label): f"LABEL_{label}" for label in range(classes)}
         config["label2id"] = {f"LABEL_{label}": label for label in range(classes)}

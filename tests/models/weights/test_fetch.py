@@ -129,8 +129,12 @@ def test_a_name_alone_is_no_address(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"hidden_act": "relu"}, r"config.json says hidden_act 'relu'"),
-        ({"model_args": {"norm_eps": 1e-5}}, r"config.json says norm_eps 1e-05"),
+        ({"hidden_act": "relu"}, r"config.json says activation 'relu'"),
+        ({"hidden_act": None, "model_args": {"act_layer": "gelu_tanh"}}, r"config.json says activation 'gelu_tanh'"),
+        ({"model_args": {"norm_eps": 1e-5}}, r"config.json says norms of eps 1e-05"),
+        ({"layer_norm_eps": 1e-2}, r"config.json says norms of eps 0.01"),
+        ({"architecture": "convnext_xxlarge"}, r"config.json says architecture 'convnext_xxlarge'"),
+        ({"architecture": "resnet50"}, r"config.json says architecture 'resnet50'"),
         ({"model_type": "resnet"}, r"config.json says model_type 'resnet'; expected convnext or convnextv2"),
     ],
 )
@@ -153,3 +157,10 @@ def test_a_folder_without_weights_is_answered_with_what_was_expected(folder):
     (folder / "model.safetensors.index.json").touch()
     with pytest.raises(FileNotFoundError, match="weights that are split over several files are not read"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("changes", [{"layer_norm_eps": 1e-12}, {"architecture": "convnextv2_atto"}])
+def test_a_configuration_of_the_published_function_passes(hub, changes):
+    config = json.loads((hub / "config.json").read_text())
+    (hub / "config.json").write_text(json.dumps({**config, **changes}))
+    assert load_model(str(hub)).architecture["response"] == "grn"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,29 @@ def test_a_file_that_would_run_something_is_refused_and_runs_nothing(tmp_path, p
     assert "weights_only" not in str(refused.value), "torch advises to switch the protection off"
     pickle.loads(pickle.dumps(bomb))
     assert trace.exists(), "the file was harmless, and this test could not fail"
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_of_a_bare_pickle_it_is_said_what_reading_it_would_run(tmp_path, protocol):
+    path, trace = tmp_path / "bare.pt", tmp_path / "trace"
+    path.write_bytes(pickle.dumps({"model": Malicious(trace)}, protocol))
+    with pytest.raises(ValueError, match=r"holds more than tensors: reading it would run .*(touch|getattr)"):
+        read_tensors(path)
+    assert not trace.exists()
+
+
+def test_a_program_is_told_from_weights(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of TorchScript's end
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "program.pt")
+    with pytest.raises(ValueError, match="is a TorchScript program, not weights"):
+        read_tensors(tmp_path / "program.pt")
+
+
+def test_a_few_bytes_cannot_ask_for_any_amount_of_memory(tmp_path):
+    torch.save({"model": {"head.weight": torch.ones(1).expand(2**40, 16)}}, tmp_path / "wide.pt")
+    with pytest.raises(ValueError, match=r"no plain tensor where weights should be: head.weight"):
+        read_tensors(tmp_path / "wide.pt")
 
 
 def test_a_whole_pickled_model_is_refused_with_the_remedy(tmp_path):

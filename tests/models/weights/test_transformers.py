@@ -11,7 +11,7 @@ import torch
 from collapse_lab.models.block import fill
 from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model
-from tests.models.networks import FAMILIES, of_family, random_images
+from tests.models.networks import FAMILIES, of_family, random_images, small
 from tests.tolerances import EXACT32
 
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -87,6 +87,15 @@ def test_what_we_write_computes_the_same_in_transformers(family, classes, tmp_pa
     if classes:  # the encoder of a classifier can be asked for alone
         encoder = bare.from_pretrained(tmp_path / "net")
         assert torch.equal(encoder.layernorm.weight, ours.norm.weight)
+
+
+@pytest.mark.parametrize("layer_scale", [0.0, -0.5])
+def test_a_layer_scale_that_began_at_zero_or_below_is_not_lost_in_transformers(layer_scale, tmp_path):
+    ours = small((1, 1), (4, 6), response="none", layer_scale=layer_scale, classes=0, dtype=torch.float32).eval()
+    write_weights(ours, tmp_path / "net", "hf")
+    model, said = of_transformers("ConvNextModel").from_pretrained(tmp_path / "net", output_loading_info=True)
+    assert not any(said.values()), said
+    assert_computes_the_same(ours, model.eval())
 
 
 def test_an_encoder_without_a_final_norm_leaves_it_to_transformers(tmp_path):
