@@ -133,12 +133,17 @@ def _decode_all(files: list[Path], path: Path, size: int) -> tuple[dict[Path, Te
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits scaled to 8, which a conversion would clip to white; anything else as it is."""
+    """Grey of 16 bits scaled to 8, which a conversion would clip to white; anything else as it is.
+
+    Mode I has 32 bits, whatever was stored in them: up to 255 they are read as the 8 bits that they fill.
+    """
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"grey values from {values.min()} to {values.max()}, expected 16 bits")
+    if image.mode == "I" and values.max() <= 255:
+        return image
     return Image.fromarray((values // 257).astype(np.uint8))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
 from collapse_lab.stats.layer import KeptRows, LayerStats
@@ -95,6 +96,22 @@ def kept_rows(stats: LayerStats) -> KeptRows:
     return stats.rows
 
 
+def labelled_rows(stats: LayerStats) -> tuple[Tensor, Tensor]:
+    """The kept rows that have a label (m, C), and the place (m,) of each one's class among the classes, ascending.
+
+    Raises NoValueError without kept rows, or with fewer than two classes or two labelled rows a class on average.
+    """
+    kept = kept_rows(stats)
+    labelled = kept.label >= 0
+    classes, place = kept.label[labelled].unique(return_inverse=True)
+    if len(classes) < 2 or len(place) < 2 * len(classes):
+        raise NoValueError(
+            f"{len(place)} kept rows have labels of {len(classes)} classes; at least 2 classes are needed, "
+            f"and 2 rows a class: give labels with the images"
+        )
+    return kept.values[labelled].to(torch.float64), place
+
+
 @metric(
     unit="share of variance",
     bounds=(0, 1),
@@ -108,19 +125,11 @@ def class_variance_share(stats: LayerStats) -> float:
     Needs kept rows with labels of at least two classes, and two rows a class on average: labels that are nearly the
     images' names explain everything. By chance about (classes - 1) / (rows - 1).
     """
-    kept = kept_rows(stats)
-    labelled = kept.label >= 0
-    classes, place = kept.label[labelled].unique(return_inverse=True)
-    if len(classes) < 2 or len(place) < 2 * len(classes):
-        raise NoValueError(
-            f"{len(place)} kept rows have labels of {len(classes)} classes; at least 2 classes are needed, "
-            f"and 2 rows a class"
-        )
-    x = kept.values[labelled].to(torch.float64)
+    x, place = labelled_rows(stats)
     y = x - x.mean(dim=0)
     total = float(y.square().sum())
     if total <= 0:
         raise NoValueError("all labelled rows are the same")
     count = place.bincount().to(y.dtype)
-    sums = y.new_zeros(len(classes), y.shape[1]).index_add_(0, place, y)
+    sums = y.new_zeros(len(count), y.shape[1]).index_add_(0, place, y)
     return min(1.0, float((sums.square().sum(dim=1) / count).sum()) / total)

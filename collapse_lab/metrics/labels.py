@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric, series
+from collapse_lab.metrics.embedding import labelled_rows
 from collapse_lab.stats.layer import LayerStats
 
 MORCOS = "Morcos et al., ICLR 2018; Woo et al., CVPR 2023, Fig. 7"
@@ -14,20 +15,12 @@ MORCOS = "Morcos et al., ICLR 2018; Woo et al., CVPR 2023, Fig. 7"
 def activity_by_class(stats: LayerStats) -> Tensor:
     """(classes, C) mean |x| of the kept rows of each class, classes ascending.
 
-    Raises NoValueError without kept rows, or with fewer than two classes or two labelled rows a class on average.
+    Raises NoValueError where `labelled_rows` has none.
     """
-    if stats.rows is None:
-        raise NoValueError("no rows were kept of this site; use positions 'pooled' or keep_rows")
-    labelled = stats.rows.label >= 0
-    classes, place = stats.rows.label[labelled].unique(return_inverse=True)
-    if len(classes) < 2 or len(place) < 2 * len(classes):
-        raise NoValueError(
-            f"{len(place)} kept rows have labels of {len(classes)} classes; at least 2 classes are needed, "
-            f"and 2 rows a class: give labels with the images"
-        )
-    activity = stats.rows.values[labelled].to(torch.float64).abs()
-    mean: Tensor = activity.new_zeros(len(classes), stats.channels).index_add_(0, place, activity)
-    return mean.div_(place.bincount()[:, None])
+    rows, place = labelled_rows(stats)
+    count = place.bincount()
+    sums: Tensor = rows.new_zeros(len(count), stats.channels).index_add_(0, place, rows.abs())
+    return sums.div_(count[:, None])
 
 
 def selectivity(activity: Tensor) -> Tensor:

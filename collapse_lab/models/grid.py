@@ -39,6 +39,13 @@ class Grid(Protocol):
         """(N, C, height, width), zeros where there is no visible position."""
 
 
+def data_only(x: Features, grid: Grid | None) -> Features:
+    """`x`, with zeros where a position only fills up the tensor."""
+    visible = None if grid is None else grid.visible
+    # Not a product with the mask: NaN times zero is NaN, in the values and in the gradient.
+    return x if visible is None else x.masked_fill(~visible[:, :, None], 0)
+
+
 def _fold(x: Tensor, height: int, width: int, side: int) -> Tensor:
     squares = x.reshape(-1, height // side, side, width // side, side, x.shape[-1])
     return squares.transpose(2, 3).flatten(3)  # (maps, height / side, width / side, side^2 C)
@@ -71,7 +78,7 @@ class AllPositions:
 
 
 LEAST_SIDE = 8
-"""From this side on a cell is convolved with its surroundings alone, see `VisibleCells.depthwise`."""
+"""Smaller cells are convolved in whole maps: their surroundings would outweigh them."""
 
 
 def _images(cells: Tensor) -> Tensor:
@@ -140,12 +147,11 @@ class VisibleCells:
         return whole.permute(0, 3, 1, 2)
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
-        if self.visible is not None:
-            x = x * self.visible[:, :, None]  # what only fills up gives nothing, and gets no gradient
-        return depthwise_windows(x, weight, bias, self._windows(weight.shape[-1] // 2))
+        # What only fills up gives nothing, and gets no gradient.
+        return depthwise_windows(data_only(x, self), weight, bias, self._windows(weight.shape[-1] // 2))
 
     def _windows(self, margin: int) -> Windows:
-        """Large cells each with its surroundings; whole maps where the margin would outweigh the cells."""
+        """Built once for all blocks of a stage."""
         if margin not in self._known:
             self._known[margin] = self._of_cells(margin) if self.side >= LEAST_SIDE else self._of_maps()
         return self._known[margin]

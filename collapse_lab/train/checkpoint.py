@@ -55,6 +55,20 @@ def newest_checkpoint(run: Run) -> dict[str, Any] | None:
     return None
 
 
+def checkpoint_of(run: Run, step: int | None = None) -> dict[str, Any]:
+    """The checkpoint of `step`, or the newest whole one; raises FileNotFoundError with the steps there are."""
+    found = run.checkpoints()
+    if step is not None and step not in found:
+        steps = ", ".join(map(str, found)) or "none"
+        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
+    payload = newest_checkpoint(run) if step is None else load_checkpoint(found[step])
+    if payload is None:
+        raise FileNotFoundError(
+            f"the run {run.path} has no whole checkpoint yet; train it first ('collapse-lab train')"
+        )
+    return payload
+
+
 def prune_checkpoints(run: Run, step: int, keep: int, at: tuple[int, ...]) -> None:
     """Of the checkpoints up to `step`, delete all but the newest `keep` and those of the steps `at`.
 

@@ -10,7 +10,7 @@ from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.weights.fetch import fetch
 from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
 from collapse_lab.runs import Run
-from collapse_lab.train.checkpoint import is_checkpoint, load_checkpoint, newest_checkpoint
+from collapse_lab.train.checkpoint import checkpoint_of, is_checkpoint, load_checkpoint
 
 
 def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> ConvNeXt:
@@ -38,7 +38,7 @@ def load(uri: str | Path, *, response: str | None = None, classes: int | None = 
         raise ValueError(f"classes is a number of classes, 0 = no head, or None = as in the file, got {classes}")
     path = Path(uri)
     if Run(path).exists():
-        return _encoder(_newest(Run(path)), path, response, classes)
+        return _encoder(checkpoint_of(Run(path)), path, response, classes)
     if is_checkpoint(path):
         return _encoder(load_checkpoint(path), path, response, classes)
     return read_weights(fetch(str(uri)), response=response, classes=classes)
@@ -46,20 +46,7 @@ def load(uri: str | Path, *, response: str | None = None, classes: int | None = 
 
 def load_step(run: Run, step: int) -> ConvNeXt:
     """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are."""
-    found = run.checkpoints()
-    if step not in found:
-        steps = ", ".join(map(str, found)) or "none"
-        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
-    return _encoder(load_checkpoint(found[step]), found[step]).model
-
-
-def _newest(run: Run) -> dict[str, Any]:
-    payload = newest_checkpoint(run)
-    if payload is None:
-        raise FileNotFoundError(
-            f"the run {run.path} has no whole checkpoint yet; train it first ('collapse-lab train')"
-        )
-    return payload
+    return _encoder(checkpoint_of(run, step), run.checkpoint(step)).model
 
 
 def _encoder(payload: dict[str, Any], path: Path, response: str | None = None, classes: int | None = None) -> Loaded:

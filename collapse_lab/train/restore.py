@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.runs import Run
-from collapse_lab.train.checkpoint import load_checkpoint, newest_checkpoint
+from collapse_lab.train.checkpoint import checkpoint_of
 from collapse_lab.train.config import load_config
 from collapse_lab.train.loop import build
 
@@ -23,7 +22,7 @@ def load_objective(uri: str | Path, step: int | None = None) -> tuple[Objective,
     run = Run(Path(uri))
     run.read()
     config = load_config(run.config)
-    payload = _payload(run, step)
+    payload = checkpoint_of(run, step)
     with torch.device("meta"):
         objective = build(config.model, config.objective, config.seed)
     try:
@@ -34,14 +33,3 @@ def load_objective(uri: str | Path, step: int | None = None) -> tuple[Objective,
             f"{config.objective.name!r} that {run.config} describes: {error}"
         ) from None
     return objective.eval(), int(payload["step"])
-
-
-def _payload(run: Run, step: int | None) -> dict[str, Any]:
-    found = run.checkpoints()
-    if step is not None and step not in found:
-        steps = ", ".join(map(str, found)) or "none"
-        raise FileNotFoundError(f"{run.path} has no checkpoint of step {step}, only of: {steps}; put it in save.at")
-    payload = newest_checkpoint(run) if step is None else load_checkpoint(found[step])
-    if payload is None:
-        raise FileNotFoundError(f"the run {run.path} has no whole checkpoint yet; train it first")
-    return payload

@@ -132,6 +132,13 @@ def test_grey_of_sixteen_bits_keeps_its_shades(tmp_path):
     assert torch.equal(image, expected)
 
 
+def test_eight_bits_in_a_wide_file_are_not_darkened(tmp_path):
+    shades = np.tile(np.linspace(0, 255, 32).astype(np.int32), (32, 1))
+    Image.fromarray(shades).save(tmp_path / "wide.tiff")
+    image = image_files([tmp_path / "wide.tiff"], 32).image[0]
+    assert torch.equal(image, torch.from_numpy(shades.astype(np.uint8)).expand(3, 32, 32))
+
+
 def test_photographs_stand_upright(tmp_path):
     (tmp_path / "train").mkdir()
     sideways = np.zeros((10, 10, 3), dtype=np.uint8)

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.models.grid import Grid
-from collapse_lab.models.responses.base import Reach, Response, average, data_only
+from collapse_lab.models.grid import Grid, data_only
+from collapse_lab.models.responses.base import Reach, Response, average
 from collapse_lab.shapes import Features
 
 EPS = 1e-6

@@ -33,13 +33,6 @@ class Response(nn.Module):
         super().__init__()
 
 
-def data_only(x: Features, grid: Grid | None) -> Features:
-    """`x`, with zeros where a position only fills up the tensor."""
-    visible = None if grid is None else grid.visible
-    # Not a product with the mask: NaN times zero is NaN, in the values and in the gradient.
-    return x if visible is None else x.masked_fill(~visible[:, :, None], 0)
-
-
 def counts(x: Features, grid: Grid | None) -> Tensor:
     """(N, 1, 1), how many positions of each image are data."""
     visible = None if grid is None else grid.visible

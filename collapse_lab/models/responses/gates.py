@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from collapse_lab.models.grid import Grid
-from collapse_lab.models.responses.base import Response, average, data_only
+from collapse_lab.models.grid import Grid, data_only
+from collapse_lab.models.responses.base import Response, average
 from collapse_lab.shapes import Features
 
 REDUCTION = 16

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.models.grid import Grid
-from collapse_lab.models.responses.base import Response, data_only
+from collapse_lab.models.grid import Grid, data_only
+from collapse_lab.models.responses.base import Response
 from collapse_lab.shapes import Features
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from collapse_lab.models.grid import Grid
-from collapse_lab.models.responses.base import Response, counts, data_only
+from collapse_lab.models.grid import Grid, data_only
+from collapse_lab.models.responses.base import Response, counts
 from collapse_lab.shapes import Features
 
 
