@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,14 @@ class Claim:
         value = None if self.value is None else float(f"{self.value:.4g}")
         facts = {"name": self.name, "value": value, "unit": self.unit, "target": self.target, "better": self.better}
         return {**facts, "holds": self.holds} | ({"reason": self.reason} if self.reason else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Claims with the tables that they were read off, as lists of rows, for the JSON file."""
+
+    claims: Sequence[Claim]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
@@ -96,19 +104,21 @@ def table(claims: Sequence[Claim]) -> str:
     return "\n".join(lines)
 
 
-def main(measure: Callable[[bool], Sequence[Claim]], arguments: Sequence[str] | None = None) -> None:
-    """The command line of one file: `measure(quick)` gives its claims."""
+def main(measure: Callable[[bool], Sequence[Claim] | Result], arguments: Sequence[str] | None = None) -> None:
+    """The command line of one file: `measure(quick)` gives its claims, or a result with tables beside them."""
     parser = argparse.ArgumentParser(description="Measure the claims of one file.")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, the same sizes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result there")
     options = parser.parse_args(arguments)
-    claims = measure(options.quick)
+    found = measure(options.quick)
+    claims, tables = (found.claims, found.tables) if isinstance(found, Result) else (found, {})
     print(table(claims))
     if options.json:
         result = {
             "machine": machine(),
             "versions": environment()["versions"],
             "claims": [claim.record() for claim in claims],
+            **tables,
         }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from collapse_lab.capture.batches import Seen, read_batches
 from collapse_lab.capture.sites import Layout, layout_of, match_sites
 from collapse_lab.capture.store import Capture, Maps, Replicates
 from collapse_lab.shapes import Features, as_features
-from collapse_lab.stats.accumulate import Accumulator, leave_one_out
+from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.positions import sampled_count
 
@@ -23,7 +23,10 @@ FEWEST_IMAGES = 64
 """Below, leave-one-group-out values are not taken: no interval can be trusted."""
 
 WIDEST = 1024
-"""Sites with more channels have no groups: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
+"""Sites with more channels are wide: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
+
+Summary = Callable[[LayerStats, Sequence[LayerStats], Sequence[int]], Mapping[str, list[float]]]
+"""(all images, all but each group, the groups' sizes) -> the values of each metric without each group."""
 
 
 def observe(
@@ -37,12 +40,14 @@ def observe(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
-    summarise: Callable[[LayerStats], Mapping[str, float]] | None = None,
+    summarise: Summary | None = None,
+    estimate: Summary | None = None,
 ) -> Capture:
     """The statistics of every site and position policy, from one pass in evaluation mode.
 
-    `summarise` is evaluated on all images but one group, for each group in turn; its values are kept as replicates and
-    the groups dropped. Sites wider than WIDEST have no groups. `keep_rows` rows a site, and all positions of
+    `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
+    values, one a group, are kept as replicates and the groups dropped. Of sites wider than WIDEST, `estimate` is given
+    shells instead (`Accumulator.left_out`). `keep_rows` rows a site, and all positions of
     `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. Raises LookupError for an unknown
     site, ValueError for an unknown layout, a site that does not fire or fires twice, or no images.
     """
@@ -65,7 +70,7 @@ def observe(
             watch.run(batch)
     if not repeats:
         raise ValueError("nothing was captured: there was no batch, or no image in it")
-    return watch.capture(repeats, summarise)
+    return watch.capture(repeats, summarise, estimate)
 
 
 @contextmanager
@@ -153,8 +158,9 @@ class _Watch:
                 f"its layout {self.layouts[site]!r} does not fit"
             )
         if site not in self.accumulators:
-            groups = self.groups if features.shape[2] <= WIDEST else 1
-            self.accumulators[site] = Accumulator(self.positions, seed=self.seed, groups=groups, keep=self.keep)
+            self.accumulators[site] = Accumulator(
+                self.positions, seed=self.seed, groups=self.groups, keep=self.keep, wide=features.shape[2] > WIDEST
+            )
         ids = self.batch.id.to(features.device)
         labels = None if self.batch.label is None else self.batch.label.to(features.device)
         self.accumulators[site].update(features, ids, visible=self._visible(features), labels=labels)
@@ -174,16 +180,20 @@ class _Watch:
             )
         return torch.arange(features.shape[1], device=features.device) < (kept * cell)[:, None]
 
-    def capture(self, repeats: Counter[int], summarise: Callable[[LayerStats], Mapping[str, float]] | None) -> Capture:
+    def capture(self, repeats: Counter[int], summarise: Summary | None, estimate: Summary | None) -> Capture:
         """Everything that was seen, on the CPU, the groups reduced to replicates."""
         stats, replicates = {}, {}
         images = repeats.total()
+        enough = images >= FEWEST_IMAGES and self.groups > 1
         for site in self.order:
+            accumulator = self.accumulators[site]
+            summary = estimate if accumulator.wide else summarise
             for policy in self.positions:
-                whole, parts = self.accumulators[site].compute(policy)
-                stats[site, policy] = whole.cpu()
-                if summarise is not None and len(parts) > 1 and images >= FEWEST_IMAGES:
-                    replicates[site, policy] = _replicates([part.cpu() for part in parts], summarise)
+                whole = accumulator.compute(policy)[0].cpu()
+                stats[site, policy] = whole
+                if summary is not None and enough:
+                    left_out, sizes = accumulator.left_out(policy)
+                    replicates[site, policy] = Replicates(values=summary(whole, left_out, sizes), sizes=sizes)
         facts = {
             "model": type(self.model).__name__,
             "architecture": getattr(self.model, "architecture", None),
@@ -194,11 +204,3 @@ class _Watch:
             "shapes": self.shapes,
         }
         return Capture(stats, replicates=replicates, maps=self.maps, facts=facts)
-
-
-def _replicates(parts: list[LayerStats], summarise: Callable[[LayerStats], Mapping[str, float]]) -> Replicates:
-    values: dict[str, list[float]] = {}
-    for others in leave_one_out(parts):
-        for name, value in summarise(others).items():
-            values.setdefault(name, []).append(value)
-    return Replicates(values=values, sizes=[part.n_images for part in parts])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,19 +14,17 @@ from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import Layout
 from collapse_lab.capture.store import Capture, Replicates
 from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
-from collapse_lab.findings.uncertainty import Estimate, jackknife
-from collapse_lab.metrics._metric import HEADLINE, METRICS, SERIES, Measurement, measure
+from collapse_lab.findings.influence import estimated_without_each
+from collapse_lab.findings.leading import stable_rank_interval
+from collapse_lab.findings.replicates import TIED, without_each
+from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
+from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
 from collapse_lab.stats.layer import LayerStats
 
 SCHEMA = "1"
 ORIGIN = {"run": "", "arm": "", "seed": 0, "step": 0}
 """Where a table comes from; `analyze` leaves these, a run fills them."""
-
-
-def headline(stats: LayerStats) -> dict[str, float]:
-    """The values of the headline metrics."""
-    return {name: measure(name, stats).value for name in HEADLINE}
 
 
 def capture(
@@ -57,7 +54,8 @@ def capture(
         keep_rows=keep_rows,
         keep_maps=keep_maps,
         layout=layout,
-        summarise=headline,
+        summarise=without_each,
+        estimate=estimated_without_each,
     )
 
 
@@ -75,7 +73,7 @@ def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
         where = {**ORIGIN, "site": site, "positions": positions, "depth": whole.depth(site), "channels": stats.channels}
         for name in METRICS:
             judged = measure(name, stats)
-            interval = _interval(judged, whole.replicates.get((site, positions)))
+            interval = _interval(judged, stats, whole.replicates.get((site, positions)))
             rows.append({**where, **asdict(judged), **interval, "images_hash": stats.images_hash})
     return pd.DataFrame(rows)
 
@@ -110,14 +108,18 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _interval(judged: Measurement, replicates: Replicates | None) -> dict[str, Any]:
+def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | None) -> dict[str, Any]:
     if replicates is None or judged.metric not in replicates.values:
-        return {"corrected": math.nan, "low": math.nan, "high": math.nan, "replicates": None, "group_sizes": None}
-    left_out = replicates.values[judged.metric]
-    estimate = jackknife(judged.value, left_out, replicates.sizes)
-    if judged.status == "biased":  # no estimate of the population, so nothing to put an interval around
-        estimate = Estimate(corrected=math.nan, variance=math.nan, freedom=math.nan)
-    low, high = estimate.interval()
-    clip = METRICS[judged.metric].clip
-    inside = {"corrected": clip(estimate.corrected), "low": clip(low), "high": clip(high)}
+        return {**asdict(NO_INTERVAL), "replicates": None, "group_sizes": None}
+    left_out, clip = replicates.values[judged.metric], METRICS[judged.metric].clip
+    # A biased value is no estimate of the population, so there is nothing to put an interval around.
+    found = NO_INTERVAL if judged.status == "biased" else estimated(judged, stats, replicates)
+    inside = {name: clip(end) for name, end in asdict(found).items()}
     return {**inside, "replicates": list(left_out), "group_sizes": list(replicates.sizes)}
+
+
+def estimated(judged: Measurement, stats: LayerStats, replicates: Replicates) -> Interval:
+    left_out = replicates.values[judged.metric]
+    if TIED in replicates.values and judged.metric == "stable_rank":
+        return stable_rank_interval(stats, left_out, replicates.values[TIED], replicates.sizes)
+    return interval_of(judged.value, left_out, replicates.sizes, log_scale=METRICS[judged.metric].log_scale)

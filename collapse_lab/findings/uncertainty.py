@@ -26,6 +26,18 @@ class Estimate:
         return self.corrected - half, self.corrected + half
 
 
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A 95 % interval [low, high] for the population value, and the bias-corrected value that it is built on."""
+
+    corrected: float
+    low: float
+    high: float
+
+
+NO_INTERVAL = Interval(corrected=math.nan, low=math.nan, high=math.nan)
+
+
 def half_width(variance: float, freedom: float, level: float = LEVEL) -> float:
     """Half of a two-sided interval of this level; NaN without a variance or without a degree of freedom."""
     if not (variance >= 0 and freedom > 0):
@@ -51,3 +63,29 @@ def jackknife(value: float, left_out: Sequence[float], sizes: Sequence[int]) -> 
     corrected = (pseudo / h).sum()
     variance = np.mean((pseudo - corrected) ** 2 / (h - 1))
     return Estimate(corrected=float(corrected), variance=float(variance), freedom=len(m) - 1.0)
+
+
+def interval_of(
+    value: float,
+    left_out: Sequence[float],
+    sizes: Sequence[int],
+    *,
+    log_scale: bool = False,
+    whole: bool = False,
+    level: float = LEVEL,
+) -> Interval:
+    """Student's t around the jackknife's corrected value, of the logarithm where `log_scale` says so.
+
+    A logarithm makes ratios of variances symmetric, and keeps the ends positive. `whole` stretches the interval down to
+    what the plain value would give, where the correction itself cannot be trusted. NaN as `jackknife` has it.
+    """
+    if log_scale and not (value > 0 and min(left_out, default=0.0) > 0):
+        return NO_INTERVAL
+    read, back = (math.log, math.exp) if log_scale else (float, float)
+    plain = read(value)
+    estimate = jackknife(plain, [read(each) for each in left_out], sizes)
+    half = half_width(estimate.variance, estimate.freedom, level)
+    if math.isnan(half):
+        return NO_INTERVAL
+    start = min(plain, estimate.corrected) if whole else estimate.corrected
+    return Interval(corrected=back(estimate.corrected), low=back(start - half), high=back(estimate.corrected + half))

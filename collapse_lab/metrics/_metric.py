@@ -57,6 +57,7 @@ class Metric:
     on_constant: float | Literal["no value", "computed"]
     biased_below: float
     capped: Callable[[LayerStats], str]
+    log_scale: bool
 
     def clip(self, value: float) -> float:
         """Cut an estimate to the bounds (those in channels aside): the population value lies inside. NaN stays."""
@@ -103,13 +104,15 @@ def metric(
     on_constant: float | Literal["no value", "computed"] = "no value",
     biased_below: float = 0.0,
     capped: Callable[[LayerStats], str] = never_capped,
+    log_scale: bool = False,
 ) -> Callable[[Callable[[LayerStats], float]], Callable[[LayerStats], float]]:
     """Register a function `stats -> float` under its own name, unchanged.
 
     `rows` says what the rows go through before ("centred", "as they are", "unit length"); `on_constant` what a
     constant or all-zero layer gets: a number, no value, or what the function computes; `biased_below` so many
     effective rows a channel the value is no estimate of the population; `capped` says why the floor decided the value,
-    "" where it did not. Raises ValueError for a name that is taken.
+    "" where it did not; `log_scale` takes the interval of the logarithm, for ratios of variances. Raises ValueError
+    for a name that is taken.
     """
 
     def register(function: Callable[[LayerStats], float]) -> Callable[[LayerStats], float]:
@@ -126,6 +129,7 @@ def metric(
             on_constant=on_constant,
             biased_below=biased_below,
             capped=capped,
+            log_scale=log_scale,
         )
         METRICS.add(name, facts)
         return function

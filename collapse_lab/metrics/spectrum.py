@@ -38,6 +38,7 @@ def singular_values(stats: LayerStats) -> Tensor:
     sees=("dimensional",),
     source="Roy & Vetterli, EUSIPCO 2007",
     biased_below=ENTROPY_RANK,
+    log_scale=True,
 )
 def effective_rank(stats: LayerStats) -> float:
     """Exponential of the entropy of the normalised singular values of the centred rows.
@@ -92,6 +93,7 @@ def effective_rank_energy(stats: LayerStats) -> float:
     sees=("dimensional",),
     source="Gao et al., bioRxiv 214262, 2017",
     biased_below=ENTROPY_RANK,
+    log_scale=True,
 )
 def participation_ratio(stats: LayerStats) -> float:
     """(sum lambda)^2 / sum lambda^2 of the covariance's eigenvalues: about how many carry the variance.
@@ -138,6 +140,7 @@ def participation_ratio_corrected(stats: LayerStats) -> float:
     collapse_when="low",
     sees=("dimensional",),
     source="Rudelson & Vershynin, J. ACM 54, 2007",
+    log_scale=True,
 )
 def stable_rank(stats: LayerStats) -> float:
     """All variance over the variance of the strongest direction. Blind to everything below the first direction."""

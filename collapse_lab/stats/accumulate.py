@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -37,12 +37,18 @@ def group_of(ids: Tensor, groups: int) -> Tensor:
 class Accumulator:
     """Statistics of one site under several position policies, kept apart for `groups` groups of images.
 
-    `update` with each batch, `merge` with another worker's accumulator, `compute` when the pass is over.
+    `update` with each batch, `merge` with another worker's accumulator, `compute` when the pass is over. A `wide` site
+    has matrices of all images alone; apart by group it keeps what is summed inside the images, O(C) a group.
     """
 
-    def __init__(self, policies: Sequence[str], *, seed: int = 0, groups: int = 1, keep: int = 0) -> None:
+    def __init__(
+        self, policies: Sequence[str], *, seed: int = 0, groups: int = 1, keep: int = 0, wide: bool = False
+    ) -> None:
         self.policies, self.seed, self.groups, self.keep = tuple(policies), seed, groups, keep
+        self.wide = wide
         self._parts: dict[tuple[str, int], LayerStats] = {}
+        self._inside: dict[int, ImageSums] = {}
+        self._counts: Counter[int] = Counter()
 
     def update(
         self, features: Features, ids: Tensor, *, visible: Tensor | None = None, labels: Tensor | None = None
@@ -51,25 +57,63 @@ class Accumulator:
         read = _read(features, ids, self.policies, visible=visible, labels=labels, seed=self.seed, keep=self.keep)
         group = group_of(ids, self.groups)
         for number in group.unique().tolist():
-            for policy, stats in read.summed((group == number).nonzero()[:, 0]).items():
+            chosen = (group == number).nonzero()[:, 0]
+            if self.wide:
+                self._take_inside(number, len(chosen), read.inside.sums(chosen))
+                continue
+            for policy, stats in read.summed(chosen).items():
                 self._take(policy, number, stats)
+        if self.wide:
+            for policy, stats in read.summed(torch.arange(len(ids), device=ids.device)).items():
+                self._take(policy, 0, stats)
 
     def merge(self, other: Accumulator) -> None:
         """Take in what another accumulator of the same settings has seen; raises ValueError for other settings."""
-        for name in ("policies", "seed", "groups", "keep"):
+        for name in ("policies", "seed", "groups", "keep", "wide"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"accumulators differ in {name}: {getattr(self, name)!r} and {getattr(other, name)!r}")
         for (policy, number), stats in other._parts.items():
             self._take(policy, number, stats)
+        for number, inside in other._inside.items():
+            self._take_inside(number, other._counts[number], inside)
 
     def compute(self, policy: str) -> tuple[LayerStats, list[LayerStats]]:
         """The statistics of all images, and those of each group that has any, in the order of the groups."""
         parts = [self._parts[key] for key in sorted(self._parts) if key[0] == policy]
         return merge_all(parts), parts
 
+    def left_out(self, policy: str) -> tuple[list[LayerStats], list[int]]:
+        """The statistics without each group that has any image, by group and on the CPU, and the groups' sizes.
+
+        Of a wide site they are shells: what is summed inside the images and the kept rows are without the group, all
+        other sums are those of all images. Raises ValueError for fewer than two groups.
+        """
+        if not self.wide:
+            _, parts = self.compute(policy)
+            return [others.cpu() for others in leave_one_out(parts)], [part.n_images for part in parts]
+        numbers, whole = sorted(self._inside), self.compute(policy)[0].cpu()
+        inside = leave_one_out([self._inside[number] for number in numbers])
+        shells = []
+        for number, images in zip(numbers, inside, strict=True):
+            rows = None if whole.rows is None else whole.rows.chosen(group_of(whole.rows.id, self.groups) != number)
+            shells.append(replace(whole, images=images.cpu(), rows=rows))  # one scatter, shared
+        return shells, [self._counts[number] for number in numbers]
+
+    def _take_inside(self, number: int, count: int, inside: ImageSums) -> None:
+        before = self._inside.get(number)
+        self._inside[number] = inside if before is None else before.merge(inside)
+        self._counts[number] += count
+
     def _take(self, policy: str, number: int, stats: LayerStats) -> None:
         before = self._parts.get((policy, number))
         self._parts[policy, number] = stats if before is None else before.merge(stats)
+
+
+class Mergeable(Protocol):
+    def merge(self, other: Self) -> Self: ...
+
+
+Merged = TypeVar("Merged", bound=Mergeable)
 
 
 def merge_all(parts: Sequence[LayerStats]) -> LayerStats:
@@ -79,12 +123,11 @@ def merge_all(parts: Sequence[LayerStats]) -> LayerStats:
     return reduce(LayerStats.merge, parts)
 
 
-def leave_one_out(parts: Sequence[LayerStats]) -> list[LayerStats]:
-    """For each part the statistics of all others, in 3 merges a part; raises ValueError for fewer than two parts."""
+def leave_one_out(parts: Sequence[Merged]) -> list[Merged]:
+    """For each part all others merged, in 3 merges a part; raises ValueError for fewer than two parts."""
     if len(parts) < 2:
         raise ValueError(f"leaving one part out needs two parts, got {len(parts)}")
-    before: list[LayerStats] = [parts[0]]
-    after: list[LayerStats] = [parts[-1]]
+    before, after = [parts[0]], [parts[-1]]
     for part in parts[1:-1]:
         before.append(before[-1].merge(part))
     for part in parts[-2:0:-1]:

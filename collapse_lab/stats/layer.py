@@ -35,6 +35,11 @@ class KeptRows:
     label: Tensor
     limit: int
 
+    def chosen(self, which: Tensor) -> KeptRows:
+        """The rows that `which` (m,) bool says."""
+        taken = {name: getattr(self, name)[which] for name in ("values", "key", "id", "label")}
+        return replace(self, **taken)
+
     def merge(self, other: KeptRows) -> KeptRows:
         """The rows of smallest key of both: the sample of the union, whatever the order of merging.
 
@@ -100,7 +105,7 @@ class LayerStats:
 
     def cpu(self) -> LayerStats:
         """The same statistics with every tensor on the CPU."""
-        return replace(self, **_tensors_on_cpu(self), images=replace(self.images, **_tensors_on_cpu(self.images)))
+        return replace(self, **_tensors_on_cpu(self), images=self.images.cpu())
 
     @property
     def channels(self) -> int:
@@ -211,7 +216,7 @@ class LayerStats:
         return self.n_rows / (1 + (rows_per_image - 1) * self.between_image_share)
 
 
-def _tensors_on_cpu(record: LayerStats | ImageSums | KeptRows) -> dict[str, Any]:
+def _tensors_on_cpu(record: LayerStats | KeptRows) -> dict[str, Any]:
     moved = {each.name: getattr(record, each.name) for each in fields(record)}
     moved = {name: value.cpu() for name, value in moved.items() if isinstance(value, Tensor)}
     if isinstance(record, LayerStats) and record.rows is not None:

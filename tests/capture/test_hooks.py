@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,8 +18,9 @@ from tests.models.networks import ragged_removed, random_images, small
 from tests.tolerances import EXACT64, ORDER
 
 
-def trace(stats: LayerStats) -> dict[str, float]:
-    return {"trace": stats.scatter.diagonal().sum().item()}
+def trace(whole: LayerStats, left_out: Sequence[LayerStats], sizes: Sequence[int]) -> dict[str, list[float]]:
+    assert sum(sizes) == whole.n_images
+    return {"trace": [others.scatter.trace().item() for others in left_out]}
 
 
 def seen(model: nn.Module, *batches: object, **settings: object) -> Capture:
@@ -65,7 +68,8 @@ def test_replicates_leave_out_one_group_each():
     model, x, ids = Small(), images(90), torch.arange(90)
     capture = seen(model, {"image": x, "id": ids}, positions=("all",), groups=5, summarise=trace)
     maps, group = model.conv(x).detach(), group_of(ids, 5)
-    expected = [trace(stats_of(maps[group != k], layout="image channel height width"))["trace"] for k in range(5)]
+    left_out = [stats_of(maps[group != k], layout="image channel height width") for k in range(5)]
+    expected = [others.scatter.trace().item() for others in left_out]
     assert capture.replicates["conv", "all"].values["trace"] == pytest.approx(expected, rel=EXACT64)
     assert capture.replicates["conv", "all"].sizes == group.bincount().tolist()
 

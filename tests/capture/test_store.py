@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,13 +18,17 @@ from collapse_lab.stats.layer import KeptRows, LayerStats
 from tests.capture.small import LAYOUT, SITES, Small, images
 
 
+def fourth_moments(_: LayerStats, left_out: Sequence[LayerStats], sizes: Sequence[int]) -> dict[str, list[float]]:
+    return {"a": [others.fourth for others in left_out], "b": [math.nan] * len(sizes)}
+
+
 def captured(count: int = 70, **settings: object) -> Capture:
     return observe(
         Small(),
         [(images(count), torch.arange(count) % 3)],
         sites=SITES,
         layout=LAYOUT,
-        **{"keep_rows": 5, "keep_maps": 2, "summarise": lambda stats: {"a": stats.fourth, "b": math.nan}, **settings},
+        **{"keep_rows": 5, "keep_maps": 2, "summarise": fourth_moments, **settings},
     )
 
 

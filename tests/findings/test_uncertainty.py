@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from collapse_lab.findings.uncertainty import half_width, jackknife
+from collapse_lab.findings.uncertainty import half_width, interval_of, jackknife
 from collapse_lab.metrics._metric import METRICS
 from collapse_lab.stats.accumulate import Accumulator, leave_one_out
 from tests.metrics.planted import normal
@@ -69,6 +69,38 @@ def test_half_widths_are_students():
     assert math.isnan(half_width(1.0, 0))
 
 
+def test_an_interval_on_a_logarithmic_scale_is_the_jackknife_of_the_logarithm():
+    value, left_out, sizes = 3.0, [2.0, 3.5, 2.5, 3.1], [4, 5, 6, 5]
+    found = interval_of(value, left_out, sizes, log_scale=True)
+    of_log = jackknife(math.log(value), [math.log(each) for each in left_out], sizes)
+    assert found.corrected == pytest.approx(math.exp(of_log.corrected), rel=PINNED)
+    assert (found.low, found.high) == pytest.approx([math.exp(end) for end in of_log.interval()], rel=PINNED)
+    scaled = interval_of(10 * value, [10 * each for each in left_out], sizes, log_scale=True)
+    assert (scaled.low, scaled.high) == pytest.approx((10 * found.low, 10 * found.high), rel=PINNED)
+
+
+def test_on_a_plain_scale_it_is_the_jackknife():
+    value, left_out, sizes = 3.0, [2.0, 3.5, 2.5, 3.1], [4, 5, 6, 5]
+    found, estimate = interval_of(value, left_out, sizes), jackknife(value, left_out, sizes)
+    assert (found.corrected, found.low, found.high) == (estimate.corrected, *estimate.interval())
+
+
+@pytest.mark.parametrize("left_out", [[2.0, 0.0, 2.5], [2.0, -1.0, 2.5], [2.0, math.nan, 2.5], [2.0]])
+def test_what_has_no_logarithm_has_no_interval_on_that_scale(left_out):
+    assert all(
+        math.isnan(end) for end in vars(interval_of(3.0, left_out, [5] * len(left_out), log_scale=True)).values()
+    )
+
+
+@pytest.mark.parametrize(("plain", "moves"), [(3.0, True), (2.0, False)])
+def test_a_whole_interval_starts_at_the_lower_of_the_plain_and_the_corrected_value(plain, moves):
+    left_out, sizes = [2.5, 2.8, 2.4, 2.6], [5] * 4  # the correction moves the value up from 3, and down from 2
+    usual, whole = (interval_of(plain, left_out, sizes, whole=w) for w in (False, True))
+    assert (usual.corrected > plain) is moves
+    assert whole.high == usual.high
+    assert whole.low == pytest.approx(usual.low - max(0.0, usual.corrected - plain), rel=PINNED)
+
+
 def covered(name: str, truth: float, draws: int, images: int, channels: int) -> float:
     """How often the interval of a power law's metric holds the population's value."""
     metric, scale = METRICS[name].function, torch.arange(1.0, channels + 1).double() ** -0.5
@@ -78,8 +110,9 @@ def covered(name: str, truth: float, draws: int, images: int, channels: int) -> 
         accumulator.update((normal(images, channels, seed=seed) * scale)[:, None], torch.arange(images) + seed * images)
         whole, parts = accumulator.compute("all")
         left_out = [metric(others) for others in leave_one_out(parts)]
-        low, high = jackknife(metric(whole), left_out, [part.n_images for part in parts]).interval()
-        hits += low <= truth <= high
+        sizes = [part.n_images for part in parts]
+        found = interval_of(metric(whole), left_out, sizes, log_scale=METRICS[name].log_scale)
+        hits += found.low <= truth <= found.high
     return hits / draws
 
 
