@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collapse_lab.findings.alignment import similarity_table as similarity_table
     from collapse_lab.findings.compare import Comparison as Comparison
     from collapse_lab.findings.compare import compare as compare
+    from collapse_lab.findings.curve import n_curve as n_curve
     from collapse_lab.findings.diagnose import Finding as Finding
     from collapse_lab.findings.diagnose import diagnose as diagnose
     from collapse_lab.findings.gates import gate_table as gate_table
@@ -61,6 +62,7 @@ _DEFINED_IN = {
     "load_objective": "train.restore",
     "measure": "metrics._metric",
     "metric": "metrics._metric",
+    "n_curve": "findings.curve",
     "open_images": "data.source",
     "report": "report.page",
     "series": "metrics._metric",
