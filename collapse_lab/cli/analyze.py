@@ -23,7 +23,7 @@ def analyze(
     every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline ones alone.")] = False,
     null: Annotated[bool, typer.Option("--null", help="Also the headline metrics against their nulls.")] = False,
     untrained: Annotated[
-        Path | None, typer.Option(help="A capture of the untrained network on the same images, as a null.")
+        Path | None, typer.Option(help="The capture of the untrained network on the same images: also a null.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -46,12 +46,12 @@ def analyze(
             step=table.step.max(),
             metrics=output.records(last[columns]),
             findings=[_finding(finding) for finding in findings],
-            **({} if against is None else {"nulls": output.records(against)}),
+            **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
         return
     output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
     if against is not None:
-        nulls.print_nulls(against)
+        nulls.print_nulls(*against)
     _print_findings(findings)
 
 

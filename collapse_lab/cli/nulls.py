@@ -23,31 +23,30 @@ def last_capture(path: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def nulls_of(path: Path, untrained: Path | None) -> pd.DataFrame:
-    """Headline metrics against every null there is of a capture, or of the last one of a run.
+def nulls_of(path: Path, untrained: Path | None) -> tuple[Path, pd.DataFrame]:
+    """The folder of a capture, or of the last one of a run, and its headline metrics against every null there is.
 
     Raises FileNotFoundError where a path holds no statistics, ValueError where both captures cannot be compared.
     """
     from collapse_lab.capture.store import load_capture
     from collapse_lab.findings.against import against_nulls
 
-    twin = None if untrained is None else load_capture(_needed(untrained))
-    return against_nulls(load_capture(_needed(path)), untrained=twin)
-
-
-def print_nulls(table: pd.DataFrame) -> None:
-    """The shares on stdout, then each reason for a missing one, once."""
-    output.print_table("against nulls", COLUMNS, table[list(COLUMNS)].itertuples(index=False))
-    for reason, part in table[table.reason != ""].groupby("reason", sort=False):
-        metrics = ", ".join(part.metric.unique())
-        output.human().print(f"  {metrics}: {reason}", markup=False)
-
-
-def _needed(path: Path) -> Path:
-    found = last_capture(path)
-    if found is None:
+    folder = last_capture(path)
+    if folder is None:
         raise FileNotFoundError(
             f"{path} holds no statistics to hold against a null: give a capture's folder, or a run that has one "
             f"(make one with 'collapse-lab capture RUN')"
         )
-    return found
+    # A run is no twin: its last capture is a trained one.
+    twin = None if untrained is None else load_capture(untrained)
+    measured = load_capture(folder)
+    with output.progress(len(measured), "sites against nulls") as on_site:
+        return folder, against_nulls(measured, untrained=twin, on_site=on_site)
+
+
+def print_nulls(folder: Path, table: pd.DataFrame) -> None:
+    """The shares on stdout, then each reason for a missing one, once."""
+    rows = table[list(COLUMNS)].itertuples(index=False)
+    output.print_table(f"{folder} against nulls", COLUMNS, rows)
+    for reason, part in table[table.reason != ""].groupby("reason", sort=False):
+        output.human().print(f"  {', '.join(part.metric.unique())}: {reason}", markup=False)

@@ -42,6 +42,7 @@ def test_nulls_are_in_the_document_only_when_asked(ask, folders):
     assert "nulls" not in json.loads(ask("analyze", folders / "trained", "--json")[1])
     code, out, err = ask("analyze", folders / "trained", "--untrained", folders / "untrained", "--json")
     assert code == 0, err
+    assert json.loads(out)["nulls_of"] == str(folders / "trained")
     shares = json.loads(out)["nulls"]
     assert {"metric", "null", "null_value", "share", "low", "high", "n_rows", "status", "reason"} <= set(shares[0])
     assert "untrained" in {row["null"] for row in shares}
@@ -53,6 +54,7 @@ def test_a_run_is_its_last_capture(ask, folders):
     assert code == 0, err
     assert {row["n_images"] for row in document["metrics"]} == {90}
     assert {row["n_images"] for row in document["nulls"]} == {90}
+    assert document["nulls_of"].endswith("step-00000010")
 
 
 def test_a_twin_of_other_images_or_none_is_refused(ask, folders):
@@ -61,7 +63,13 @@ def test_a_twin_of_other_images_or_none_is_refused(ask, folders):
     assert "capture both on the same images" in err
     code, _, err = ask("analyze", folders / "trained", "--untrained", folders / "nowhere")
     assert code == 4
-    assert "give a capture's folder, or a run that has one" in err
+    assert "nowhere is not a capture" in err
+
+
+def test_a_run_is_no_untrained_twin(ask, folders):
+    code, _, err = ask("analyze", folders / "trained", "--untrained", folders / "run")
+    assert code == 4
+    assert "run is not a capture" in err
 
 
 def test_a_table_alone_has_no_null(ask, folders, tmp_path):

@@ -54,6 +54,12 @@ def test_every_headline_metric_has_a_row_for_every_null_there_is(pair):
     assert not found.duplicated(["site", "positions", "metric", "null"]).any()
 
 
+def test_each_site_is_told_when_it_is_done(pair):
+    told = []
+    against_nulls(pair[0], on_site=lambda site, positions: told.append((site, positions)))
+    assert told == list(pair[0])
+
+
 def test_a_share_is_a_ratio_or_has_a_reason(pair):
     found = against_nulls(pair[0], untrained=pair[1])
     shared = found[found.share.notna()]
