@@ -9,7 +9,7 @@ from collapse_lab.metrics._metric import measure
 from collapse_lab.metrics.chance import chance_edges, directions_above_chance
 from collapse_lab.stats.accumulate import stats_of, summarise
 from tests.metrics.planted import isotropic_rows, normal, of_rows
-from tests.tolerances import EXACT64
+from tests.tolerances import EDGE_OF_CHANCE, EXACT64
 
 LAYERS = 150
 
@@ -23,7 +23,7 @@ def test_unrelated_channels_pass_the_edge_in_hardly_any_layer(rows, channels):
 
 def test_the_edge_is_no_higher_than_chance_needs():
     largest = [of_rows(layer).correlation_singular_values[0].item() ** 2 for layer in normal(20, 400, 100)]
-    assert sum(largest) / len(largest) == pytest.approx(chance_edges(of_rows(normal(400, 100)))[1], rel=0.05)
+    assert sum(largest) / len(largest) == pytest.approx(chance_edges(of_rows(normal(400, 100)))[1], rel=EDGE_OF_CHANCE)
 
 
 def test_the_edges_are_those_of_marchenko_and_pastur():
