@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collapse_lab.capture.store import Capture as Capture
     from collapse_lab.capture.store import load_capture as load_capture
     from collapse_lab.data.source import open_images as open_images
+    from collapse_lab.findings.against import against_nulls as against_nulls
     from collapse_lab.findings.alignment import cka as cka
     from collapse_lab.findings.alignment import knn_overlap as knn_overlap
     from collapse_lab.findings.alignment import similarity_table as similarity_table
@@ -48,6 +49,7 @@ _DEFINED_IN = {
     "Finding": "findings.diagnose",
     "LayerStats": "stats.layer",
     "Spectrum": "findings.spectrum",
+    "against_nulls": "findings.against",
     "analyze": "findings.table",
     "build_model": "models.convnext",
     "capture": "findings.table",

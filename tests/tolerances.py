@@ -26,3 +26,9 @@ SAMPLING = 0.08
 
 HALF = 0.1
 """Gradients of a small network in bfloat16 against float32: rounding 4e-3, through some ten layers and back."""
+
+NULL_IN_BLOCKS = 0.01
+"""A spectrum drawn in blocks of 64 to 128 against 4 whole matrices of 256: measured within 0.5 %."""
+
+EDGE_OF_CHANCE = 0.05
+"""The mean largest eigenvalue of 400 x 100 unrelated numbers lies n^(-2/3) below the edge of infinitely many."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_lab.cli import output
+from collapse_lab.cli import nulls, output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,10 @@ def analyze(
     path: Annotated[Path, typer.Argument(help="A run's folder, a capture's folder, or a metrics.parquet.")],
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Show this one, repeatable.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline ones alone.")] = False,
+    null: Annotated[bool, typer.Option("--null", help="Also the headline metrics against their nulls.")] = False,
+    untrained: Annotated[
+        Path | None, typer.Option(help="The capture of the untrained network on the same images: also a null.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The metrics of the last step, and what they mean."""
@@ -34,6 +38,7 @@ def analyze(
     chosen = metric or (list(table.metric.unique()) if every else list(HEADLINE))
     last = table[(table.step == table.step.max()) & table.metric.isin(chosen)]
     findings = diagnose(table)
+    against = nulls.nulls_of(path, untrained) if null or untrained else None
     if json:
         columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
         output.print_json(
@@ -41,23 +46,29 @@ def analyze(
             step=table.step.max(),
             metrics=output.records(last[columns]),
             findings=[_finding(finding) for finding in findings],
+            **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
         return
     output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+    if against is not None:
+        nulls.print_nulls(*against)
     _print_findings(findings)
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """The tidy table behind a path, made now from a capture that has none."""
+    """The tidy table behind a path, made now from a capture, or the last one of a run, that has none."""
     from collapse_lab.capture.store import load_capture
     from collapse_lab.findings.table import analyze as analyze_capture
     from collapse_lab.findings.table import read_table
 
     if path.is_file():
         return read_table(path)
-    if (path / "metrics.parquet").is_file() or not (path / "capture.json").is_file():
+    found = None if (path / "metrics.parquet").is_file() else nulls.last_capture(path)
+    if found is None:
         return read_table(path / "metrics.parquet")
-    return analyze_capture(load_capture(path))
+    captured = load_capture(found)
+    with output.progress(len(captured), "sites measured") as on_site:
+        return analyze_capture(captured, on_site=on_site)
 
 
 def _finding(finding: Finding) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,13 @@ def capture(
     )
 
 
-def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
+def analyze(measured: Capture | LayerStats, *, on_site: Callable[[str, str], object] | None = None) -> pd.DataFrame:
     """Every metric of every site and position policy, one row each; `site` is "" for bare statistics.
 
     `value` is the plain value (NaN = none), `corrected` the bias-corrected one that the 95 % interval [low, high] is
     centred on; the interval is for the population and need not contain `value`;
     a `biased` value has none. `replicates` are the values without
-    each of `group_sizes` groups of images.
+    each of `group_sizes` groups of images. `on_site` is called with site and positions when these are measured.
     """
     whole = measured if isinstance(measured, Capture) else Capture({("", "all"): measured})
     rows = []
@@ -75,6 +75,8 @@ def analyze(measured: Capture | LayerStats) -> pd.DataFrame:
             judged = measure(name, stats)
             interval = _interval(judged, stats, whole.replicates.get((site, positions)))
             rows.append({**where, **asdict(judged), **interval, "images_hash": stats.images_hash})
+        if on_site is not None:
+            on_site(site, positions)
     return pd.DataFrame(rows)
 
 

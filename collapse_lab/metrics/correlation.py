@@ -100,6 +100,6 @@ def vicreg_covariance(stats: LayerStats) -> float:
     0 when no two channels vary together. In the fourth power of the activations, so two layers compare only at equal
     scale: a layer that shrinks reads low. A constant layer has no value.
     """
-    squares = (stats.scatter / (stats.n_rows - 1)).square()
+    squares = (stats.scatter / (stats.n_rows - 1)).square_()
     squares.fill_diagonal_(0)
     return squares.sum().item() / stats.channels

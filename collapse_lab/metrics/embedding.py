@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
 from collapse_lab.stats.layer import KeptRows, LayerStats
+
+AT_ONCE = 256
+"""Kept rows that are looked at together in float64: a processor's cache holds them, memory need not hold all twice."""
 
 
 @metric(
@@ -79,13 +84,16 @@ def pair_cosine_centred(stats: LayerStats) -> float:
     Needs kept rows (pooled sites and arrays have them): unit lengths around a mean cannot be summed before that mean
     is known. At most 4,096 of them, those of smallest hash.
     """
-    y = kept_rows(stats).values.to(torch.float64) - stats.mean
-    length = y.norm(dim=1)
-    apart = length > stats.noise * stats.channels**0.5
-    n = int(apart.sum())
+    smallest = stats.noise * stats.channels**0.5
+    n, total = 0, torch.zeros_like(stats.mean)
+    for part in in_float64(kept_rows(stats).values):
+        y = part - stats.mean
+        length = y.norm(dim=1)
+        apart = length > smallest
+        n += int(apart.sum())
+        total += torch.where(apart, 1 / length, 0.0) @ y
     if n < 2:
         raise NoValueError(f"{n} kept rows differ from the mean, at least 2 are needed")
-    total = (y[apart] / length[apart, None]).sum(dim=0)
     return min(1.0, (float(total @ total) - n) / (n * (n - 1)))
 
 
@@ -96,8 +104,15 @@ def kept_rows(stats: LayerStats) -> KeptRows:
     return stats.rows
 
 
+def in_float64(rows: Tensor) -> Iterator[Tensor]:
+    """The rows in order, AT_ONCE at a time."""
+    for part in rows.split(AT_ONCE):
+        yield part.to(torch.float64)
+
+
 def labelled_rows(stats: LayerStats) -> tuple[Tensor, Tensor]:
-    """The kept rows that have a label (m, C), and the place (m,) of each one's class among the classes, ascending.
+    """The kept rows that have a label (m, C), as they were kept, and the place (m,) of each one's class among the
+    classes, ascending.
 
     Raises NoValueError without kept rows, or with fewer than two classes or two labelled rows a class on average.
     """
@@ -109,7 +124,7 @@ def labelled_rows(stats: LayerStats) -> tuple[Tensor, Tensor]:
             f"{len(place)} kept rows have labels of {len(classes)} classes; at least 2 classes are needed, "
             f"and 2 rows a class: give labels with the images"
         )
-    return kept.values[labelled].to(torch.float64), place
+    return kept.values if labelled.all() else kept.values[labelled], place
 
 
 @metric(
@@ -126,10 +141,13 @@ def class_variance_share(stats: LayerStats) -> float:
     images' names explain everything. By chance about (classes - 1) / (rows - 1).
     """
     x, place = labelled_rows(stats)
-    y = x - x.mean(dim=0)
-    total = float(y.square().sum())
+    mean = torch.stack([part.sum(dim=0) for part in in_float64(x)]).sum(dim=0) / len(x)
+    count = place.bincount().double()
+    sums, total = mean.new_zeros(len(count), len(mean)), 0.0
+    for part, own in zip(in_float64(x), place.split(AT_ONCE), strict=True):
+        y = part - mean
+        sums.index_add_(0, own, y)
+        total += float(y.flatten() @ y.flatten())
     if total <= 0:
         raise NoValueError("all labelled rows are the same")
-    count = place.bincount().to(y.dtype)
-    sums = y.new_zeros(len(count), y.shape[1]).index_add_(0, place, y)
     return min(1.0, float((sums.square().sum(dim=1) / count).sum()) / total)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric, series
-from collapse_lab.metrics.embedding import labelled_rows
+from collapse_lab.metrics.embedding import AT_ONCE, in_float64, labelled_rows
+from collapse_lab.stats.latest import latest
 from collapse_lab.stats.layer import LayerStats
 
 MORCOS = "Morcos et al., ICLR 2018; Woo et al., CVPR 2023, Fig. 7"
 
 
+@latest
 def activity_by_class(stats: LayerStats) -> Tensor:
     """(classes, C) mean |x| of the kept rows of each class, classes ascending.
 
@@ -19,7 +21,9 @@ def activity_by_class(stats: LayerStats) -> Tensor:
     """
     rows, place = labelled_rows(stats)
     count = place.bincount()
-    sums: Tensor = rows.new_zeros(len(count), stats.channels).index_add_(0, place, rows.abs())
+    sums = torch.zeros(len(count), stats.channels, dtype=torch.float64)
+    for part, own in zip(in_float64(rows), place.split(AT_ONCE), strict=True):
+        sums.index_add_(0, own, part.abs())
     return sums.div_(count[:, None])
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
-from collapse_lab.metrics.embedding import kept_rows
+from collapse_lab.metrics.embedding import AT_ONCE, in_float64, kept_rows
+from collapse_lab.stats.latest import latest
 from collapse_lab.stats.layer import KeptRows, LayerStats
 
 MOST_PAIRED = 1024
@@ -22,6 +23,7 @@ SHARPNESS = 2.0
 ISOLA = "Wang & Isola, ICML 2020"
 
 
+@latest
 def _cosines(stats: LayerStats) -> Tensor:
     """(n (n - 1) / 2,) cosines between the first n <= 1,024 kept rows that have a direction, each pair once."""
     x = kept_rows(stats).values[:MOST_PAIRED].to(torch.float64)
@@ -29,9 +31,11 @@ def _cosines(stats: LayerStats) -> Tensor:
     z = x[length > 0] / length[length > 0, None]
     if len(z) < 2:
         raise NoValueError(f"{len(z)} kept rows have a direction, at least 2 are needed")
-    gram = z @ z.T
-    pairs: Tensor = gram[torch.ones_like(gram, dtype=torch.bool).triu(1)]
-    return pairs.clamp(-1, 1)
+    pairs = []
+    for start in range(0, len(z), AT_ONCE):  # whole products of all rows would form each pair twice
+        gram = z[start : start + AT_ONCE] @ z[start:].T
+        pairs.append(gram[torch.ones_like(gram, dtype=torch.bool).triu(1)])
+    return torch.cat(pairs).clamp(-1, 1)
 
 
 @metric(
@@ -62,18 +66,19 @@ def _copied(kept: KeptRows, nearest: float) -> Tensor:
     Rows are compared in the order of a projection onto a fixed random direction, which no distance exceeds: with the
     next row, the next but one, and so on while any such pair could still be near.
     """
-    x = kept.values.to(torch.float64)
-    along = torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    place, order = (x @ (along / along.norm())).sort(stable=True)
-    x, owner = x[order], kept.id[order]
+    along = torch.randn(kept.values.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    along /= along.norm()
+    place, order = torch.cat([part @ along for part in in_float64(kept.values)]).sort(stable=True)
+    x, owner = kept.values[order], kept.id[order]
     slack = nearest + 1e-14 * float(place.abs().max())  # rounding of the projection itself
-    copied = torch.zeros(len(x), dtype=torch.bool)
-    for step in range(1, len(x)):
+    copied = torch.zeros(len(place), dtype=torch.bool)
+    for step in range(1, len(place)):
         near = (place[step:] - place[:-step] <= slack) & ~(copied[step:] & copied[:-step])
         if not near.any():
             break
         left = (near & (owner[step:] != owner[:-step])).nonzero()[:, 0]
-        same = left[(x[left] - x[left + step]).norm(dim=1) <= nearest]
+        apart = x[left].to(torch.float64) - x[left + step].to(torch.float64)
+        same = left[apart.norm(dim=1) <= nearest]
         copied[same] = copied[same + step] = True
     return copied
 

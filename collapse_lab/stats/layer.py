@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from collapse_lab.stats.images import DEAD, ImageSums
+from collapse_lab.stats.latest import latest
 
 ACCUMULATION_EPS = torch.finfo(torch.float64).eps
 
@@ -163,7 +164,7 @@ class LayerStats:
     @cached_property
     def uncentred_singular_values(self) -> Tensor:
         """(C,) of the rows as they are, descending, zero at and below their floor."""
-        second = self.scatter + self.n_rows * torch.outer(self.mean, self.mean)
+        second = torch.addr(self.scatter, self.mean, self.mean, alpha=self.n_rows)
         values = torch.linalg.eigvalsh(second).flip(0).clamp(min=0).sqrt()
         kept: Tensor = values.where(values > self.floor_of(values[0].item()), 0.0)
         return kept
@@ -176,11 +177,9 @@ class LayerStats:
 
     @property
     def correlation(self) -> Tensor:
-        """(M, M) Pearson correlations of the M channels that are `moving`; made anew each time, it is as large as the
-        scatter."""
-        chosen = self.moving
-        deviation = self.scatter.diagonal()[chosen].sqrt()
-        return self.scatter[chosen][:, chosen] / torch.outer(deviation, deviation)
+        """(M, M) Pearson correlations of the M channels that are `moving`; not to be written into. Held for the last
+        layer asked only: it is as large as the scatter."""
+        return _correlation(self)
 
     @cached_property
     def correlation_singular_values(self) -> Tensor:
@@ -214,6 +213,14 @@ class LayerStats:
         """Rows less what the likeness of an image's rows takes away: n_rows / (1 + (k - 1) rho), k rows an image."""
         rows_per_image = self.n_rows / max(1, self.n_images)
         return self.n_rows / (1 + (rows_per_image - 1) * self.between_image_share)
+
+
+@latest
+def _correlation(stats: LayerStats) -> Tensor:
+    chosen = stats.moving
+    scatter = stats.scatter if chosen.all() else stats.scatter[chosen][:, chosen]
+    deviation = scatter.diagonal().sqrt()
+    return (scatter / deviation[:, None]).div_(deviation)
 
 
 def _tensors_on_cpu(record: LayerStats | KeptRows) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
-from collapse_lab.findings.nulls import effective_rank_null_share, shuffled_null, starved_directions
+from collapse_lab.findings.nulls import STARVED, effective_rank_null_share, shuffled_null, starved_directions
 from collapse_lab.metrics._metric import measure
-from collapse_lab.metrics.spectrum import effective_rank
+from collapse_lab.metrics.spectrum import effective_rank, exp_entropy
 from collapse_lab.stats.accumulate import stats_of
 from tests.metrics.planted import normal, of_rows, rotation
-from tests.tolerances import NULL_WAVERS
+from tests.tolerances import EXACT64, NULL_IN_BLOCKS, NULL_WAVERS
 
 SCALES = torch.arange(1.0, 33).double() ** -1.5
 
@@ -47,15 +47,58 @@ def test_the_null_is_the_real_shuffle():
     assert shuffled_null(of_rows(x)).effective_rank == pytest.approx(effective_rank(of_rows(shuffled)), rel=0.01)
 
 
-def test_the_null_keeps_the_variance_and_is_the_same_twice():
-    for rows in (10, 400):
-        stats = of_rows(normal(rows, 24) * torch.arange(1.0, 25))
-        null = shuffled_null(stats)
-        assert null.eigenvalues.sum().item() == pytest.approx(stats.variance.sum().item(), rel=0.1)
-        assert (null.eigenvalues.diff() <= 0).all()
-        assert torch.equal(
-            shuffled_null(of_rows(normal(rows, 24) * torch.arange(1.0, 25))).eigenvalues, null.eigenvalues
-        )
+@pytest.mark.parametrize(("rows", "channels"), [(10, 24), (400, 24), (400, 200), (150, 200)])
+def test_every_draw_keeps_the_variance_exactly_and_is_the_same_twice(rows, channels):
+    x = normal(rows, channels) * torch.arange(1.0, channels + 1)
+    null, again = shuffled_null(of_rows(x)), shuffled_null(of_rows(x))
+    assert torch.allclose(null.eigenvalues.sum(dim=1), of_rows(x).variance.sum(), rtol=EXACT64)
+    assert (null.eigenvalues.diff(dim=1) <= 0).all()
+    assert (null.eigenvalues > 0).sum(dim=1).tolist() == [min(rows - 1, channels)] * len(null.eigenvalues)
+    assert torch.equal(null.eigenvalues, again.eigenvalues)
+
+
+PLACE = torch.arange(1.0, 257).double()
+VARIANCES = {
+    "equal": PLACE**0,
+    "exponent 1": PLACE**-1,
+    "exponent 2": PLACE**-2,
+    "one of a million": 1 + 1e6 * (PLACE == 7),
+    "log-normal": (2 * normal(256, seed=5)).exp(),
+}
+
+
+@pytest.mark.parametrize("rows", [80, 154, 257, 1281])
+@pytest.mark.parametrize("variance", VARIANCES.values(), ids=list(VARIANCES))
+def test_blocks_have_the_spectrum_of_the_whole(variance, rows):
+    layer = of_rows(normal(rows, 256) * variance.sqrt())
+    whole = torch.stack([_whole(layer.variance, rows, seed) for seed in range(1, 5)])
+    null = shuffled_null(layer)
+    rank = sum(exp_entropy(one.sqrt()) for one in whole) / len(whole)
+    assert null.effective_rank == pytest.approx(rank, rel=NULL_IN_BLOCKS)
+    held = null.mean.cumsum(0) / null.mean.sum()
+    assert torch.allclose(held, whole.mean(dim=0).cumsum(0) / whole.mean(dim=0).sum(), atol=NULL_IN_BLOCKS)
+    squeezed = whole[0] * torch.logspace(0, -6, 256, dtype=torch.float64)  # the tail holds less and less
+    possible = null.mean > 0
+    starved = [(squeezed < STARVED * mean)[possible].double().mean().item() for mean in (null.mean, whole.mean(dim=0))]
+    assert starved[0] == pytest.approx(starved[1], abs=NULL_IN_BLOCKS)
+
+
+def _whole(variance: torch.Tensor, rows: int, seed: int) -> torch.Tensor:
+    """The same null by its definition: one matrix of independent normal channels, each of its variance."""
+    x = normal(rows, len(variance), seed=seed)
+    x = (x - x.mean(dim=0)) / x.std(dim=0, correction=0) * variance.sqrt()
+    values = torch.linalg.svdvals(x).square() / rows
+    return torch.cat([values, values.new_zeros(len(variance) - len(values))])
+
+
+def test_no_wide_matrix_is_decomposed_and_no_more_matrices_than_told(monkeypatch):
+    counted, plain = [], torch.linalg.eigvalsh
+    monkeypatch.setattr(torch.linalg, "eigvalsh", lambda matrix: counted.append(len(matrix)) or plain(matrix))
+    for channels, rows in ((128, 200), (129, 200), (500, 300), (900, 950)):
+        shuffled_null(of_rows(normal(rows, channels)))
+        assert max(counted) <= 128
+        assert len(counted) <= 23
+        counted.clear()
 
 
 def test_correlated_positions_are_held_against_as_few_rows_as_they_are_worth():

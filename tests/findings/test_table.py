@@ -36,6 +36,12 @@ def test_there_is_one_row_a_site_policy_and_metric(captured):
     assert found[found.status == "ok"].value.notna().all()
 
 
+def test_each_site_is_told_when_it_is_measured(captured):
+    told = []
+    analyze(captured, on_site=lambda site, positions: told.append((site, positions)))
+    assert told == list(captured)
+
+
 def test_values_are_those_of_measure_and_intervals_those_of_the_jackknife(captured):
     found = analyze(captured).set_index(["site", "positions", "metric"])
     for name in HEADLINE:
