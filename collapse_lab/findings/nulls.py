@@ -64,7 +64,8 @@ def shuffled_null(stats: LayerStats) -> Null:
     on. Measured against 20 whole matrices (4 at C = 1,024) at C = 128, 512 and 1,024 and 0.25, 1, 5 and 20 effective
     rows a channel, of equal, power-law (exponents .5, 1, 2) and log-normal (sigma 2) variances and of one channel of
     1e6 among ones: effective rank within 0.5 %, `starved_directions` within .005. Matrices whose variances waver as
-    well, by sqrt(2 / n), are within 1 %, but for 3.5 % where one channel of 1e6 wavers in 256 rows. It costs 4 % of one eigendecomposition at C = 1,024, less of wider ones.
+    well, by sqrt(2 / n), are within 1 %, but for 3.5 % where one channel of 1e6 wavers in 256 rows. It costs 4 % of one
+    eigendecomposition at C = 1,024, less of wider ones.
     """
     random = np.random.default_rng(SEED)
     variance = stats.variance.sort(descending=True).values.numpy()
