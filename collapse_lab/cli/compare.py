@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,19 +12,29 @@ from collapse_lab.cli import output
 
 if TYPE_CHECKING:
     from collapse_lab.findings.compare import Comparison
+    from collapse_lab.findings.places import Align
 
-COLUMNS = ("contrast", "metric", "value", "low", "high", "p_holm", "called", "n_seeds", "n_images", "paired", "status")
+COLUMNS = (
+    *("contrast", "metric", "value", "low", "high", "effect", "p_holm", "called"),
+    *("n_seeds", "n_images", "paired", "status"),
+)
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; each belongs to the arm that its run.json names.")],
     baseline: Annotated[str | None, typer.Option(help="The arm to compare with; the first without it.")] = None,
-    at: Annotated[str, typer.Option(help="A step, or last.")] = "last",
+    at: Annotated[str, typer.Option(help="A step, last, or all for every step that all runs have.")] = "last",
+    align: Annotated[
+        str, typer.Option(help="site, or depth: sites of like kind at like relative depth, for unequal networks.")
+    ] = "site",
+    paired: Annotated[
+        bool | None, typer.Option("--paired/--not-paired", help="Insist on equal seeds and images, or never pair.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the whole comparison there, as parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """What differs between arms, and whether enough seeds stand behind it."""
-    comparison = compare_runs(runs, baseline, at)
+    comparison = compare_runs(runs, baseline, at, align, paired)
     if out:
         from collapse_lab.findings.table import write_table
 
@@ -35,17 +45,14 @@ def compare(
         print_comparison(comparison)
 
 
-def compare_runs(runs: Iterable[Path], baseline: str | None, at: str = "last") -> Comparison:
+def compare_runs(runs: Iterable[Path], baseline: str | None, at: str, align: str, paired: bool | None) -> Comparison:
     """Runs sorted into the arms that they belong to, and compared."""
     from collapse_lab.findings.compare import compare as compare_arms
     from collapse_lab.report.sources import arms_of, read_sources
 
     arms, factors = arms_of(read_sources(runs))
-    if at != "last" and not at.isdigit():
-        raise ValueError(f"--at takes a step or 'last', got {at!r}")
-    return compare_arms(
-        arms, baseline=baseline or next(iter(arms)), factors=factors, at=at if at == "last" else int(at)
-    )
+    first = baseline or next(iter(arms))
+    return compare_arms(arms, baseline=first, factors=factors, at=at, align=cast("Align", align), paired=paired)
 
 
 def print_comparison(comparison: Comparison) -> None:
