@@ -102,9 +102,7 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool | N
     used = {name: arms[name] for name in contrast.weights}
     reason = _unpaired(used)
     if paired and reason:
-        raise ValueError(
-            f"{contrast.name!r} cannot be paired: {reason}; leave out paired=True to compare them unpaired"
-        )
+        raise ValueError(f"{contrast.name!r} cannot be paired: {reason}; compare them without paired=True")
     paired = not reason if paired is None else paired
     spread, seeds_freedom = _over_seeds(contrast, used, paired)
     value = sum(weight * _mean(used[name].values.values()) for name, weight in contrast.weights.items())
@@ -138,9 +136,10 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool | N
 def standardised(contrast: Contrast, arms: Mapping[str, ArmValues]) -> float:
     """Hedges' g: the contrast of plain means over the pooled deviation between seeds of one arm, less its bias.
 
-    The factor exp(lgamma(m/2) - lgamma((m-1)/2)) / sqrt(m/2), m = sum of (seeds - 1), takes off what few seeds exaggerate
-    (Hedges, J. Educational Statistics 6, 1981). The deviation is within arms, paired or not, so that it does not depend
-    on the design. Images are not in it. NaN where an arm has fewer than 2 seeds, a seed no value, or no seed differs.
+    The factor Gamma(m/2) / Gamma((m-1)/2) / sqrt(m/2), m = sum of (seeds - 1), takes off what few seeds exaggerate
+    (Hedges, J. Educational Statistics 6, 1981). The deviation is within arms, paired or not, so that it does not
+    depend on the design; images are not in it. NaN where an arm has fewer than 2 seeds, a seed has no value, or all
+    seeds of each arm agree.
     """
     seeds = [list(arms[name].values.values()) for name in contrast.weights]
     freedom = sum(len(values) - 1 for values in seeds)

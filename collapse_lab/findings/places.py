@@ -35,14 +35,12 @@ def places_of(rows: pd.DataFrame, align: Align = "site") -> list[Place]:
     """
     if align not in ("site", "depth"):
         raise ValueError(f"sites are aligned by 'site' or by 'depth', got {align!r}")
-    named = rows[rows.site != ""]
     depths: dict[str, dict[str, float]] = {
-        str(arm): dict(zip(own.site, own.depth, strict=True))
-        for arm, own in named.drop_duplicates(["arm", "site"]).groupby("arm", sort=False)
+        str(arm): {site: depth for site, depth in zip(own.site, own.depth, strict=True) if site}
+        for arm, own in rows.drop_duplicates(["arm", "site"]).groupby("arm", sort=False)
     }
-    if named.empty:
-        arms = {str(arm): "" for arm in rows.arm.unique()}
-        return [Place(label="", kind="", depth=0.0, sites=arms)]
+    if not any(depths.values()):  # bare statistics
+        return [Place(label="", kind="", depth=0.0, sites=dict.fromkeys(depths, ""))]
     found = _same_names(depths) if align == "site" else _like_depths(depths)
     if not found:
         raise ValueError(_nothing_in_common(depths, align))
@@ -76,7 +74,7 @@ def _nearest(few: np.ndarray, many: np.ndarray) -> list[int]:
 
 
 def _nothing_in_common(depths: Mapping[str, Mapping[str, float]], align: Align) -> str:
-    listed = "; ".join(f"{arm} has {', '.join(list(own)[:3])} ..." for arm, own in depths.items())
+    listed = "; ".join(f"{arm} has {', '.join(list(own)[:3]) or 'none'} ..." for arm, own in depths.items())
     if align == "site" and _like_depths(depths):
         return (
             f"the arms have no site in common: {listed}. Networks of different depth are compared by "

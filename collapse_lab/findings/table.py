@@ -23,7 +23,7 @@ from collapse_lab.runs import write_atomically
 from collapse_lab.stats.layer import LayerStats
 
 SCHEMA = 1
-"""Of the columns' names and meaning, kept in every parquet file; one without it is older than 1, with the same columns."""
+"""Of the columns and their meaning, kept in every parquet file; one without it is of a version before, and as this."""
 SCHEMA_KEY = b"collapse_lab.schema"
 ORIGIN = {"run": "", "arm": "", "seed": 0, "step": 0}
 """Where a table comes from; `analyze` leaves these, a run fills them."""
@@ -122,15 +122,15 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"there is no table {path} (make one with 'collapse-lab capture' or 'analyze')")
     try:
-        whole = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:  # parquet.read_table would read columns out of the path's names
+            whole = file.read()
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"{path} is no table in parquet, or is cut short; make it again ({error})") from error
-    found = int((whole.schema.metadata or {}).get(SCHEMA_KEY, 0))
-    if found > SCHEMA:
-        raise ValueError(
-            f"{path} has schema {found}, this version reads up to {SCHEMA}; update collapse_lab to read it"
-        )
-    return whole.to_pandas()
+    found = (whole.schema.metadata or {}).get(SCHEMA_KEY, b"0").decode()
+    if not found.isdigit() or int(found) > SCHEMA:
+        raise ValueError(f"{path} has schema {found}, this version reads up to {SCHEMA}; read it with a newer one")
+    table: pd.DataFrame = whole.to_pandas()
+    return table
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:

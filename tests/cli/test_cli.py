@@ -133,6 +133,21 @@ def test_compare_prints_the_primary_tests_and_writes_the_whole_table(ask, runs, 
     assert out.splitlines()[0].split("\t")[0] == "contrast"
 
 
+def test_compare_takes_every_step_aligns_by_depth_and_insists_on_pairs(ask, runs):
+    code, out, err = ask("compare", runs, "--at", "all", "--align", "depth", "--paired", "--json")
+    assert code == 0, err
+    rows = json.loads(out)["rows"]
+    assert len({row["step"] for row in rows}) > 1
+    assert any(row["site"].startswith("block @ ") for row in rows)
+    code, out, err = ask("compare", runs, "--not-paired", "--json")
+    assert code == 0, err
+    assert not any(row["paired"] for row in json.loads(out)["rows"])
+    for wrong, said in ((("--at", "first"), "'last' or 'all', got 'first'"), (("--align", "width"), "got 'width'")):
+        code, _, err = ask("compare", runs, *wrong)
+        assert code == 4
+        assert said in err
+
+
 def test_json_stands_alone_on_stdout(ask, runs):
     one = next(path.parent for path in runs.glob("*/run.json"))
     for arguments in (("analyze", one), ("list", "runs", runs), ("doctor",)):

@@ -59,10 +59,11 @@ def test_a_channel_that_is_never_above_zero_may_be_alive():
     assert dead_channels(of_rows(x)) == 0
 
 
-def test_a_channel_a_millionth_of_the_largest_is_dead():
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_channel_a_millionth_of_the_largest_is_dead(scale):
     x = torch.ones(50, 3, dtype=torch.float64)
     x[:, 1], x[:, 2] = 0.9e-6, 1.1e-6
-    assert dead_channels(of_rows(x)) == pytest.approx(1 / 3)
+    assert dead_channels(of_rows(scale * x)) == pytest.approx(1 / 3)
 
 
 def test_a_layer_of_zeros_is_dead_and_dormant_and_not_saturated():

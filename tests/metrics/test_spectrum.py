@@ -134,6 +134,13 @@ def test_the_correction_is_the_ratio_of_unbiased_averages_over_four_rows(heavy):
     assert participation_ratio_corrected(of_rows(x)) == pytest.approx(expected, rel=EXACT64)
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20])
+def test_the_correction_is_free_of_the_scale(scale):
+    x = normal(30, 5) * torch.arange(1.0, 6)
+    expected = participation_ratio_corrected(of_rows(x))
+    assert participation_ratio_corrected(of_rows(x * scale)) == pytest.approx(expected, rel=EXACT64)
+
+
 def test_four_rows_are_enough_for_the_correction():
     x = normal(4, 3, seed=1)
     expected = reference.participation_ratio_corrected(x.numpy())
