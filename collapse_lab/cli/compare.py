@@ -56,8 +56,14 @@ def compare_runs(runs: Iterable[Path], baseline: str | None, at: str, align: str
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The primary tests, one line each."""
+    """The primary tests, one line each, with the same quantities at every earlier step that was compared."""
+    from collapse_lab.findings.compare import SUMMARY
+    from collapse_lab.findings.contrast import COMPARED
+    from collapse_lab.metrics._metric import HEADLINE
+
     table = comparison.table
-    rows = table[table.primary].sort_values(["contrast", "metric"])
+    chosen = table.kind.isin(COMPARED) & (table.site == SUMMARY) & table.metric.isin(HEADLINE)
+    rows = table[chosen].sort_values(["contrast", "metric", "step"])
+    columns = [*(["step"] if rows.step.nunique() > 1 else []), *COLUMNS, *(["widths"] if rows.widths.any() else [])]
     title = f"Last third of depth, step {comparison.step}, 95 % intervals over seeds and images"
-    output.print_table(title, COLUMNS, rows[list(COLUMNS)].itertuples(index=False))
+    output.print_table(title, columns, rows[columns].itertuples(index=False))

@@ -9,6 +9,7 @@ exploratory. How variances are taken: `findings.contrast`.
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,16 @@ SUMMARY = "last third"
 PROBE = "linear_probe_accuracy"
 PRIMARY = {"dead_channels": "act", "channel_cosine_distance_live": "act"}
 """The kind of site of a metric's primary test: block outputs, but for what happens to channels in the expanding MLP."""
-
-
+READ = (
+    *("arm", "seed", "site", "positions", "channels", "value", "status", "n_images", "n_rows"),
+    *("replicates", "group_sizes", "images_hash"),
+)
 DIMENSIONS = "dimensions"
 """The unit of ranks: of layers of unequal width they have unequal ends, and their difference is not called."""
+
+Row = dict[str, Any]
+Held = dict[tuple[str, str], list[Row]]
+"""(arm, site) -> the rows of one metric at one step: plain values, as a frame is slow to cut a thousand times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +131,19 @@ def compare(
 
 def _step_rows(
     rows: pd.DataFrame, contrasts: list[Contrast], places: list[Place], paired: bool | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     """Every contrast of every metric at every place and over the last third, at one step."""
     for metric in [name for name in (*HEADLINE, PROBE) if name in set(rows.metric)]:
-        own = rows[rows.metric == metric]
+        held: Held = defaultdict(list)
+        for row in rows[rows.metric == metric][list(READ)].to_dict("records"):
+            held[str(row["arm"]), row["site"]].append({str(name): value for name, value in row.items()})
         if metric == PROBE:
-            nowhere = Place(label="", kind="", depth=1.0, sites=dict.fromkeys(own.arm, ""))
-            yield from _contrast_rows(own, contrasts, metric, "", [nowhere], paired)
+            nowhere = Place(label="", kind="", depth=1.0, sites=dict.fromkeys((arm for arm, _ in held), ""))
+            yield from _contrast_rows(held, contrasts, metric, "", [nowhere], paired)
             continue
         chosen = _summaries(places, metric) | {place.label: [place] for place in places}
         for label, behind in chosen.items():
-            yield from _contrast_rows(own, contrasts, metric, label, behind, paired)
+            yield from _contrast_rows(held, contrasts, metric, label, behind, paired)
 
 
 def _summaries(places: list[Place], metric: str) -> dict[str, list[Place]]:
@@ -146,23 +155,24 @@ def _summaries(places: list[Place], metric: str) -> dict[str, list[Place]]:
 
 
 def _contrast_rows(
-    rows: pd.DataFrame, contrasts: list[Contrast], metric: str, label: str, places: list[Place], paired: bool | None
-) -> list[dict[str, Any]]:
+    held: Held, contrasts: list[Contrast], metric: str, label: str, places: list[Place], paired: bool | None
+) -> Iterator[Row]:
     """One row a contrast, under the position policy in which most arms have a value, the first of several."""
     sites = {arm: [place.sites[arm] for place in places] for arm in places[0].sites}
-    rows = rows[[site in sites.get(arm, ()) for arm, site in zip(rows.arm, rows.site, strict=True)]]
-    if rows.empty:
-        return []
-    valued = rows[rows.value.notna()].groupby("positions", sort=False).arm.nunique()
-    positions = str(valued.idxmax()) if len(valued) else str(rows.positions.iloc[0])
-    part = rows[rows.positions == positions]
-    arms = {str(arm): _gather(own) for arm, own in part.groupby("arm", sort=False)}
-    where = {"site": label, "sites": _listed(sites), "positions": positions, "channels": int(part.channels.max())}
-    known = [contrast for contrast in contrasts if set(contrast.weights) <= set(arms)]
-    return [
-        {"contrast": c.name, "kind": c.kind, "metric": metric, **where, **_inside(metric, c, evaluate(c, arms, paired))}
-        for c in known
-    ]
+    rows = [row for arm, names in sites.items() for site in names for row in held.get((arm, site), [])]
+    if not rows:
+        return
+    valued = {(row["positions"], row["arm"]): None for row in rows if not math.isnan(row["value"])}
+    policies = Counter(policy for policy, _ in valued)  # most_common keeps the order of the table where they tie
+    positions = policies.most_common(1)[0][0] if policies else rows[0]["positions"]
+    part = [row for row in rows if row["positions"] == positions]
+    arms = {arm: _gather(own) for arm in sites if (own := [row for row in part if row["arm"] == arm])}
+    most = max(int(row["channels"]) for row in part)
+    where = {"metric": metric, "site": label, "sites": _listed(sites), "positions": positions, "channels": most}
+    for contrast in contrasts:
+        if set(contrast.weights) <= set(arms):
+            found = _inside(metric, contrast, evaluate(contrast, arms, paired))
+            yield {"contrast": contrast.name, "kind": contrast.kind, **where, **found}
 
 
 def _listed(sites: Mapping[str, list[str]]) -> str:
@@ -173,43 +183,37 @@ def _listed(sites: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{arm}: {names}" for arm, names in own.items())
 
 
-def _inside(metric: str, contrast: Contrast, row: dict[str, Any]) -> dict[str, Any]:
+def _inside(metric: str, contrast: Contrast, row: Row) -> Row:
     """An arm's or a level's interval cut to the metric's bounds, where its population value lies."""
     if contrast.kind in COMPARED or metric not in METRICS:
         return row
     return row | {name: METRICS[metric].clip(row[name]) for name in ("corrected", "low", "high")}
 
 
-def _gather(rows: pd.DataFrame) -> ArmValues:
-    """The mean over sites of the values, and of the replicates, of each seed."""
-    values = {seed: float(part.value.mean(skipna=False)) for seed, part in _by_seed(rows)}
-    grouped = {tuple(size) if _is_row(size) else () for size in rows.group_sizes}  # one, for runs on the same images
-    sizes = grouped.pop() if len(grouped) == 1 else ()
+def _gather(rows: list[Row]) -> ArmValues:
+    """The mean over sites of the values, and of the replicates, of each seed of one arm."""
+    seeds = {seed: [row for row in rows if row["seed"] == seed] for seed in sorted({row["seed"] for row in rows})}
+    grouped = {tuple(row["group_sizes"]) if _is_row(row["group_sizes"]) else () for row in rows}
+    sizes = grouped.pop() if len(grouped) == 1 else ()  # one, for runs on the same images
     replicates = {}
-    if sizes and all(_is_row(left) and len(left) == len(sizes) for left in rows.replicates):
-        for seed, part in _by_seed(rows):
-            replicates[seed] = np.mean([np.asarray(left, dtype=float) for left in part.replicates], axis=0)
-    hashes = "+".join(sorted(rows.images_hash.unique()))
+    if sizes and all(_is_row(row["replicates"]) and len(row["replicates"]) == len(sizes) for row in rows):
+        for seed, own in seeds.items():
+            replicates[seed] = np.mean([np.asarray(row["replicates"], dtype=float) for row in own], axis=0)
     return ArmValues(
-        values=values,
+        values={seed: float(np.mean([row["value"] for row in own])) for seed, own in seeds.items()},
         replicates=replicates,
         sizes=sizes,
-        images=hashes,
-        n_images=int(rows.n_images.min()),
-        status=max(rows.status, key=STATUSES.index),
-        n_rows=float(rows.n_rows.mean()),
-        channels=tuple(rows.drop_duplicates("site").sort_values("depth").channels.astype(int)),
+        images="+".join(sorted({row["images_hash"] for row in rows})),
+        n_images=int(min(row["n_images"] for row in rows)),
+        status=max((row["status"] for row in rows), key=STATUSES.index),
+        n_rows=float(np.mean([row["n_rows"] for row in rows])),
+        channels=tuple({row["site"]: int(row["channels"]) for row in rows}.values()),
     )
 
 
 def _is_row(value: Any) -> bool:
     """Whether a cell holds several numbers: a list from `analyze`, an array from parquet; else it is empty."""
     return isinstance(value, list | tuple | np.ndarray)
-
-
-def _by_seed(rows: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
-    for seed in sorted(rows.seed.unique().tolist()):
-        yield seed, rows[rows.seed == seed]
 
 
 def _holm(table: pd.DataFrame) -> pd.DataFrame:
