@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress
 from sklearn.decomposition import PCA
 
-from collapse_lab.metrics._metric import NoValueError, measure
+from collapse_lab.metrics._metric import METRICS, NoValueError, measure
 from collapse_lab.metrics.decay import (
     condition_number,
     cumulative_share,
@@ -132,6 +132,7 @@ def test_an_exponent_of_drawn_rows_is_near_that_of_their_population():
 
 def test_an_exponent_needs_ten_directions_above_the_floor():
     assert powerlaw_directions(of_rows(isotropic_rows(14, channels=20))) == 10
+    assert METRICS["powerlaw_directions"].bounds == (10, 46)
     measured = measure("powerlaw_alpha", of_rows(isotropic_rows(13, channels=20)))
     assert measured.status == "insufficient"
     assert measured.reason == "13 directions stand above the floor, at least 14 are needed"
