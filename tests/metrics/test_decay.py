@@ -99,6 +99,15 @@ def test_spectrum_auc_runs_from_even_directions_to_a_line():
     assert spectrum_auc(of_rows(isotropic_rows(2, channels=4))) == pytest.approx((0.5 + 3) / 4, rel=EXACT64)
 
 
+@pytest.mark.parametrize("metric", [condition_number, dims_90, dims_95, dims_99, saturation, spectrum_auc])
+def test_the_bounds_are_those_of_even_directions_and_of_a_line(metric):
+    even, line = (metric(of_rows(isotropic_rows(rank, channels=64))) for rank in (64, 1))
+    low, high = METRICS[metric.__name__].bounds
+    assert low == pytest.approx(even if metric in (condition_number, spectrum_auc) else line, abs=1 / 64)
+    if isinstance(high, int | float):
+        assert high == pytest.approx(line if metric is spectrum_auc else even, abs=1 / 64)
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_a_planted_exponent_is_found(exponent):
     stats = falling(exponent)
