@@ -116,6 +116,14 @@ def test_class_variance_share_is_between_over_total_scatter():
     assert expected > 0.97
 
 
+def test_the_bounds_of_the_class_share_are_those_of_classes_alike_and_of_classes_of_one_point_each():
+    label = torch.arange(40) % 2
+    alike = normal(20, 3).repeat_interleave(2, dim=0)  # each row once in either class
+    points = normal(2, 3, seed=1)[label]
+    reached = tuple(class_variance_share(of_rows(x, labels=label)) for x in (alike, points))
+    assert METRICS["class_variance_share"].bounds == pytest.approx(reached, abs=EXACT64)
+
+
 def test_labels_that_mean_nothing_explain_their_share_of_the_rows():
     drawn = [
         class_variance_share(of_rows(normal(101, 5, seed=seed), labels=torch.arange(101) % 11)) for seed in range(40)
