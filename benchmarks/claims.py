@@ -104,9 +104,14 @@ def table(claims: Sequence[Claim]) -> str:
     return "\n".join(lines)
 
 
-def main(measure: Callable[[bool], Sequence[Claim] | Result], arguments: Sequence[str] | None = None) -> None:
-    """The command line of one file: `measure(quick)` gives its claims, or a result with tables beside them."""
-    parser = argparse.ArgumentParser(description="Measure the claims of one file.")
+def main(
+    measure: Callable[[bool], Sequence[Claim] | Result],
+    arguments: Sequence[str] | None = None,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> None:
+    """The command line of one file: `measure(quick)` gives its claims, or a result with tables beside them; `parents`
+    know the options of its own."""
+    parser = argparse.ArgumentParser(description="Measure the claims of one file.", parents=list(parents))
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, the same sizes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result there")
     options = parser.parse_args(arguments)

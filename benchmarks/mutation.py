@@ -1,13 +1,15 @@
 """Whether the tests of the metrics notice a wrong metric: a random sample of small changes, each run against them.
 
-A mutant is one module of `metrics/` with one operator, comparison, number, condition or reduction changed; it dies when
-a test fails, errs or hangs. Only the tests of that module run: its own file, and the properties of the whole registry.
-Mutants are drawn evenly over all places with a stated seed. A survivor is printed with its line: a person says whether
-it is the same function in other words, or a hole in the tests.
+A mutant is one module of `metrics/` with one operator, comparison, number, condition, reduction or elementwise call
+changed; it dies when a test fails, errs or hangs. Only the tests of that module run: its own file, and the properties
+of the whole registry. Mutants are drawn evenly over all places with a stated seed. A survivor is printed with its line:
+a person says whether it is the same function in other words, or a hole in the tests (`results/` holds the verdicts).
+`--again FILE` runs the survivors that an earlier run printed, after the tests have changed.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import contextlib
 import copy
@@ -18,18 +20,21 @@ import io
 import multiprocessing
 import os
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.claims import Claim, main
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("spectrum", "channels", "similarity")
-SAMPLE, SEED, SECONDS = 150, 0, 120
+ELSEWHERE = ("decay", "correlation", "pairs", "spatial", "embedding", "gate", "labels")
+SAMPLE, SAMPLE_ELSEWHERE, QUICK, SEED, SECONDS = 150, 60, 24, 0, 240
 
 SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
@@ -47,7 +52,10 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Or: ast.And,
     ast.USub: ast.UAdd,
 }
-NAMES = {"sum": "mean", "mean": "sum", "min": "max", "max": "min", "any": "all", "all": "any", "minimum": "maximum"}
+PAIRS = (("sum", "mean"), ("min", "max"), ("any", "all"), ("minimum", "maximum"), ("amin", "amax"))
+NAMES = {name: other for pair in PAIRS for name, other in (pair, pair[::-1])}
+ELEMENTWISE = ("abs", "square", "sqrt", "exp")
+"""Calls without an argument that are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,9 @@ class Mutant:
     line: int
     change: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.py line {self.line}: {self.change}"
 
 
 def mutants_of(module: str, source: str) -> list[Mutant]:
@@ -91,9 +102,19 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
     if isinstance(node, ast.Attribute) and node.attr in NAMES:
         name = NAMES[node.attr]
         yield f"{ast.unparse(node)}: {name}", lambda twin: setattr(twin, "attr", name)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max"):
+        builtin = NAMES[node.func.id]
+        yield f"{ast.unparse(node)}: {builtin}", lambda twin: setattr(twin.func, "id", builtin)
+    if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ELEMENTWISE and not node.args:
+        yield f"{ast.unparse(node)}: without {node.func.attr}", _leave_out
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        other_value = node.value + 1 if isinstance(node.value, int) else node.value * 2
+        other_value = node.value * 2 if isinstance(node.value, float) and node.value else node.value + 1
         yield f"{node.value!r}: {other_value!r}", lambda twin: setattr(twin, "value", other_value)
+
+
+def _leave_out(call: Any) -> None:
+    """`x.abs()` becomes `x.clone()`: the call stays and does nothing."""
+    call.func.attr = "clone"
 
 
 def _negated(node: ast.expr) -> ast.expr:
@@ -126,48 +147,78 @@ def run_tests(mutant: Mutant) -> None:
     os._exit(int(code))
 
 
-def dies(mutant: Mutant) -> bool:
-    """Whether any test notices."""
+def fate(mutant: Mutant) -> Literal["alive", "dead", "hung"]:
+    """Whether any test notices; one that does not end within `SECONDS` is noticed as well."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "numpy", "scipy.stats", "sklearn.metrics"])
     process = context.Process(target=run_tests, args=(mutant,))
     process.start()
     process.join(SECONDS)
-    if process.exitcode is None:  # a loop without end is noticed as well
+    if process.exitcode is None:
         process.kill()
         process.join()
-    return process.exitcode != 0
+        return "hung"
+    return "dead" if process.exitcode else "alive"
+
+
+def source_of(module: str) -> str:
+    return (ROOT / "collapse_lab" / "metrics" / f"{module}.py").read_text(encoding="utf-8")
 
 
 def unchanged(module: str) -> Mutant:
     """A module as it is, written as mutants are."""
-    source = (ROOT / "collapse_lab" / "metrics" / f"{module}.py").read_text(encoding="utf-8")
-    return Mutant(module=module, line=0, change="", text=ast.unparse(ast.parse(source)))
+    return Mutant(module=module, line=0, change="", text=ast.unparse(ast.parse(source_of(module))))
 
 
-def sample(count: int) -> list[Mutant]:
-    """`count` mutants of all three modules, each equally likely."""
-    every = []
-    for module in MODULES:
-        every += mutants_of(module, (ROOT / "collapse_lab" / "metrics" / f"{module}.py").read_text(encoding="utf-8"))
-    return random.Random(SEED).sample(every, min(count, len(every)))
+def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
+    """`count` mutants of all these modules, each equally likely."""
+    every = [mutant for module in modules for mutant in mutants_of(module, source_of(module))]
+    print(f"{min(count, len(every))} of {len(every)} mutants of {', '.join(modules)}; seed {seed}")
+    return random.Random(seed).sample(every, min(count, len(every)))
 
 
-def measure(quick: bool) -> Sequence[Claim]:
-    """A smaller sample in quick form."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    for module in MODULES:  # else everything would seem to die
-        if dies(unchanged(module)):
+def printed(text: str) -> list[Mutant]:
+    """The mutants that an earlier run called alive; raises ValueError where a module has changed since."""
+    names = re.findall("^alive: (.*)$", text, re.MULTILINE)
+    modules = sorted({name.partition(".py line ")[0] for name in names})
+    every = [mutant for module in modules for mutant in mutants_of(module, source_of(module))]
+    if missing := set(names) - {str(mutant) for mutant in every}:
+        raise ValueError(f"the modules have changed since: there is no mutant {min(missing)!r}")
+    return [mutant for mutant in every if str(mutant) in names]
+
+
+def killed(chosen: Sequence[Mutant]) -> float:
+    """The share of mutants that a test notices; the others are printed."""
+    for module in sorted({mutant.module for mutant in chosen}):  # else everything would seem to die
+        if fate(unchanged(module)) != "alive":
             raise RuntimeError(f"the tests of {module} fail without any change; nothing can be said of mutants")
-    chosen = sample(24 if quick else SAMPLE)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        dead = list(pool.map(dies, chosen))
-    for mutant, died in zip(chosen, dead, strict=True):
-        if not died:
-            print(f"alive: {mutant.module}.py line {mutant.line}: {mutant.change}")
-    share = sum(dead) / len(dead)
-    return [Claim(name="mutants_killed", value=share, unit="share", target=0.85, better="higher")]
+        fates = []
+        for mutant, found in zip(chosen, pool.map(fate, chosen), strict=True):
+            fates.append(found)
+            if found != "dead":
+                print(f"{found}: {mutant}", flush=True)
+    return 1 - fates.count("alive") / len(fates)
+
+
+def measure(quick: bool, *, seed: int = SEED, again: Path | None = None) -> Sequence[Claim]:
+    """A smaller sample in quick form, or the survivors of an earlier run."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    claim = partial(Claim, unit="share", better="higher")
+    if again:
+        share = killed(printed(again.read_text(encoding="utf-8")))
+        return [claim(name="survivors_killed", value=share, target=None)]
+    share = killed(sample(MODULES, QUICK if quick else SAMPLE, seed))
+    claims = [claim(name="mutants_killed", value=share, target=0.85)]
+    if not quick:
+        share = killed(sample(ELSEWHERE, SAMPLE_ELSEWHERE, seed))
+        claims.append(claim(name="mutants_killed_elsewhere", value=share, target=None))
+    return claims
 
 
 if __name__ == "__main__":
-    main(measure)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the sample")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="only the survivors that this file holds")
+    options, _ = parser.parse_known_args()
+    main(partial(measure, seed=options.seed, again=options.again), parents=[parser])

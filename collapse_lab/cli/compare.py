@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,19 +12,29 @@ from collapse_lab.cli import output
 
 if TYPE_CHECKING:
     from collapse_lab.findings.compare import Comparison
+    from collapse_lab.findings.places import Align
 
-COLUMNS = ("contrast", "metric", "value", "low", "high", "p_holm", "called", "n_seeds", "n_images", "paired", "status")
+COLUMNS = (
+    *("contrast", "metric", "value", "low", "high", "effect", "p_holm", "called"),
+    *("n_seeds", "n_images", "paired", "status"),
+)
 
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders; each belongs to the arm that its run.json names.")],
     baseline: Annotated[str | None, typer.Option(help="The arm to compare with; the first without it.")] = None,
-    at: Annotated[str, typer.Option(help="A step, or last.")] = "last",
+    at: Annotated[str, typer.Option(help="A step, last, or all for every step that all runs have.")] = "last",
+    align: Annotated[
+        str, typer.Option(help="site, or depth: sites of like kind at like relative depth, for unequal networks.")
+    ] = "site",
+    paired: Annotated[
+        bool | None, typer.Option("--paired/--not-paired", help="Insist on equal seeds and images, or never pair.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the whole comparison there, as parquet.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """What differs between arms, and whether enough seeds stand behind it."""
-    comparison = compare_runs(runs, baseline, at)
+    comparison = compare_runs(runs, baseline, at, align, paired)
     if out:
         from collapse_lab.findings.table import write_table
 
@@ -35,22 +45,25 @@ def compare(
         print_comparison(comparison)
 
 
-def compare_runs(runs: Iterable[Path], baseline: str | None, at: str = "last") -> Comparison:
+def compare_runs(runs: Iterable[Path], baseline: str | None, at: str, align: str, paired: bool | None) -> Comparison:
     """Runs sorted into the arms that they belong to, and compared."""
     from collapse_lab.findings.compare import compare as compare_arms
     from collapse_lab.report.sources import arms_of, read_sources
 
     arms, factors = arms_of(read_sources(runs))
-    if at != "last" and not at.isdigit():
-        raise ValueError(f"--at takes a step or 'last', got {at!r}")
-    return compare_arms(
-        arms, baseline=baseline or next(iter(arms)), factors=factors, at=at if at == "last" else int(at)
-    )
+    first = baseline or next(iter(arms))
+    return compare_arms(arms, baseline=first, factors=factors, at=at, align=cast("Align", align), paired=paired)
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The primary tests, one line each."""
+    """The primary tests, one line each, with the same quantities at every earlier step that was compared."""
+    from collapse_lab.findings.compare import SUMMARY
+    from collapse_lab.findings.contrast import COMPARED
+    from collapse_lab.metrics._metric import HEADLINE
+
     table = comparison.table
-    rows = table[table.primary].sort_values(["contrast", "metric"])
+    chosen = table.kind.isin(COMPARED) & (table.site == SUMMARY) & table.metric.isin(HEADLINE)
+    rows = table[chosen].sort_values(["contrast", "metric", "step"])
+    columns = [*(["step"] if rows.step.nunique() > 1 else []), *COLUMNS, *(["widths"] if rows.widths.any() else [])]
     title = f"Last third of depth, step {comparison.step}, 95 % intervals over seeds and images"
-    output.print_table(title, COLUMNS, rows[list(COLUMNS)].itertuples(index=False))
+    output.print_table(title, columns, rows[columns].itertuples(index=False))

@@ -47,6 +47,8 @@ class ArmValues:
     n_images: int
     status: str = "ok"
     n_rows: float = 1.0
+    channels: tuple[int, ...] = ()
+    """Of each site that the values are a mean of."""
 
 
 def against(arms: list[str], baseline: str) -> list[Contrast]:
@@ -91,11 +93,17 @@ def factorial(factors: Factors) -> list[Contrast]:
     return found
 
 
-def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any]:
-    """Value, bias-corrected value with its 95 % interval, p where arms are compared, and the counts behind them."""
+def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues], paired: bool | None = None) -> dict[str, Any]:
+    """Value, bias-corrected value with its 95 % interval, p where arms are compared, and the counts behind them.
+
+    `paired` None pairs seeds and images where all arms have the same, False never does. With True, ValueError says
+    which arms have not. `effect`: see `standardised`. `widths` names the channels of each arm where they differ.
+    """
     used = {name: arms[name] for name in contrast.weights}
-    first = next(iter(used.values()))
-    paired = all(arm.values.keys() == first.values.keys() and arm.images == first.images for arm in used.values())
+    reason = _unpaired(used)
+    if paired and reason:
+        raise ValueError(f"{contrast.name!r} cannot be paired: {reason}; compare them without paired=True")
+    paired = not reason if paired is None else paired
     spread, seeds_freedom = _over_seeds(contrast, used, paired)
     value = sum(weight * _mean(used[name].values.values()) for name, weight in contrast.weights.items())
     images = _over_images(contrast, used, paired, value)
@@ -105,6 +113,7 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any
     half = half_width(variance, freedom)
     n_seeds = min(len(arm.values) for arm in used.values())
     compared = contrast.kind in COMPARED
+    widths = {name: "/".join(map(str, arm.channels)) for name, arm in used.items()}
     return {
         "value": value,
         "corrected": corrected,
@@ -113,13 +122,44 @@ def evaluate(contrast: Contrast, arms: Mapping[str, ArmValues]) -> dict[str, Any
         "variance": variance,
         "freedom": freedom,
         "p": _p_value(corrected, variance, freedom) if compared else math.nan,
+        "effect": standardised(contrast, used) if compared else math.nan,
         "n_seeds": n_seeds,
         "n_images": min(arm.n_images for arm in used.values()),
         "paired": paired,
         "images_counted": images is not None,
         "status": max((arm.status for arm in used.values()), key=STATUSES.index),
         "equal_n": max(arm.n_rows for arm in used.values()) <= EQUAL_N * min(arm.n_rows for arm in used.values()),
+        "widths": ", ".join(f"{name} {own}" for name, own in widths.items()) if len(set(widths.values())) > 1 else "",
     }
+
+
+def standardised(contrast: Contrast, arms: Mapping[str, ArmValues]) -> float:
+    """Hedges' g: the contrast of plain means over the pooled deviation between seeds of one arm, less its bias.
+
+    The factor Gamma(m/2) / Gamma((m-1)/2) / sqrt(m/2), m = sum of (seeds - 1), takes off what few seeds exaggerate
+    (Hedges, J. Educational Statistics 6, 1981). The deviation is within arms, paired or not, so that it does not
+    depend on the design; images are not in it. NaN where an arm has fewer than 2 seeds, a seed has no value, or all
+    seeds of each arm agree.
+    """
+    seeds = [list(arms[name].values.values()) for name in contrast.weights]
+    freedom = sum(len(values) - 1 for values in seeds)
+    pooled = sum(np.var(values, ddof=1) * (len(values) - 1) for values in seeds if len(values) > 1) / max(1, freedom)
+    if any(len(values) < 2 for values in seeds) or not pooled > 0:
+        return math.nan
+    value = sum(weight * _mean(arms[name].values.values()) for name, weight in contrast.weights.items())
+    unbiased = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
+    return float(unbiased * value / math.sqrt(pooled))
+
+
+def _unpaired(arms: Mapping[str, ArmValues]) -> str:
+    """Why seeds and images of these arms are not the same ones; "" where they are."""
+    (name, first), *others = arms.items()
+    for other, arm in others:
+        if arm.values.keys() != first.values.keys():
+            return f"{name!r} has seeds {sorted(first.values)} and {other!r} {sorted(arm.values)}"
+        if arm.images != first.images:
+            return f"{name!r} and {other!r} were measured on other images (images_hash {first.images}, {arm.images})"
+    return ""
 
 
 def _mean(values: Any) -> float:

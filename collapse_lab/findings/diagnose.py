@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from collapse_lab.capture.store import Capture
-from collapse_lab.findings.table import analyze
+from collapse_lab.findings.table import analyze, checked
 from collapse_lab.stats.layer import LayerStats
 
 Values = Mapping[str, float]
@@ -224,9 +224,9 @@ def diagnose(measured: pd.DataFrame | Capture | LayerStats) -> list[Finding]:
 
     A table of several steps gives each finding its onset; findings are those of the last step. Where no rows were kept
     or no labels given, a low rank that comes from classes cannot be told from collapse, and the finding says so.
-    Raises ValueError for a table of several runs or one without metrics.
+    Raises ValueError for a table of several runs, one without metrics, or one that lacks columns.
     """
-    table = measured if isinstance(measured, pd.DataFrame) else analyze(measured)
+    table = checked(measured) if isinstance(measured, pd.DataFrame) else analyze(measured)
     if table.empty:
         raise ValueError("the table is empty: there is nothing to diagnose")
     if len(table[["run", "arm", "seed"]].drop_duplicates()) > 1:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
+from pyarrow import parquet
 from torch import nn
 
 from collapse_lab.capture.hooks import observe
@@ -22,9 +24,16 @@ from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
 from collapse_lab.stats.layer import LayerStats
 
-SCHEMA = "1"
+SCHEMA = 1
+"""Of the columns and their meaning, kept in every parquet file; one without it is of a version before, and as this."""
+SCHEMA_KEY = b"collapse_lab.schema"
 ORIGIN = {"run": "", "arm": "", "seed": 0, "step": 0}
 """Where a table comes from; `analyze` leaves these, a run fills them."""
+COLUMNS = (
+    *("run", "arm", "seed", "step", "site", "positions", "depth", "channels", "metric", "value", "status"),
+    *("n_images", "n_rows", "n_effective", "replicates", "group_sizes", "images_hash"),
+)
+"""What every reader of a table may take for granted."""
 
 
 def capture(
@@ -98,16 +107,38 @@ def series_table(measured: Capture) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
-    """A table as parquet, whole or not at all."""
-    write_atomically(path, lambda part: table.to_parquet(part, index=False))
+    """A table as parquet with its schema, whole or not at all."""
+    whole = pyarrow.Table.from_pandas(table, preserve_index=False)
+    marked = whole.replace_schema_metadata({**whole.schema.metadata, SCHEMA_KEY: str(SCHEMA).encode()})
+    write_atomically(path, lambda part: parquet.write_table(marked, part))
     return path
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table back from parquet; raises FileNotFoundError with what makes one."""
+    """A table back from parquet.
+
+    Raises FileNotFoundError with what makes one, ValueError for a file that is no parquet or of a newer schema.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no table {path} (make one with 'collapse-lab capture' or 'analyze')")
-    return pd.read_parquet(path)
+    try:
+        with parquet.ParquetFile(path) as file:  # parquet.read_table would read columns out of the path's names
+            whole = file.read()
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is no table in parquet, or is cut short; make it again ({error})") from error
+    found = (whole.schema.metadata or {}).get(SCHEMA_KEY, b"0").decode()
+    if not found.isdigit() or int(found) > SCHEMA:
+        raise ValueError(f"{path} has schema {found}, this version reads up to {SCHEMA}; read it with a newer one")
+    table: pd.DataFrame = whole.to_pandas()
+    return table
+
+
+def checked(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table; raises ValueError naming the columns it lacks to be one that `analyze` makes."""
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise ValueError(f"this is no table of metrics, it lacks: {', '.join(missing)}; make one with cl.analyze(...)")
+    return table
 
 
 def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | None) -> dict[str, Any]:

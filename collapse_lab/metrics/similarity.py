@@ -21,7 +21,7 @@ def _distance(cosines: float, images: int) -> float:
 
 @metric(
     unit="distance",
-    bounds=(0, 1),
+    bounds=(0, 0.5),
     collapse_when="low",
     sees=("redundant",),
     source=PAPER,
@@ -29,7 +29,10 @@ def _distance(cosines: float, images: int) -> float:
     on_constant="computed",
 )
 def channel_cosine_distance_paper(stats: LayerStats) -> float:
-    """All C^2 pairs, a channel with itself among them; a zero map counts as cosine 0, so an all-zero layer reads .5."""
+    """All C^2 pairs, a channel with itself among them, so it never exceeds .5: there the unit maps sum to nothing.
+
+    A zero map counts as cosine 0: an all-zero layer reads .5.
+    """
     return _distance(stats.images.channels_paper, stats.images.n_channels_paper)
 
 
@@ -65,7 +68,7 @@ def channel_cosine_distance_centred(stats: LayerStats) -> float:
 
 @metric(
     unit="cosine",
-    bounds=(-1, 1),
+    bounds=(0, 1),
     collapse_when="high",
     sees=("redundant",),
     source="1 - 2 channel_cosine_distance_paper",

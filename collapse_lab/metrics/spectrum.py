@@ -162,4 +162,4 @@ def numerical_rank(stats: LayerStats, tolerance: float = 0.0) -> float:
     Any noise at all fills it up. 0 for a constant layer.
     """
     values = stats.singular_values
-    return float(((values > 0) & (values > tolerance * values[0])).sum())
+    return float((values > tolerance * values[0]).sum())

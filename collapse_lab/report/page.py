@@ -75,12 +75,12 @@ def _one_arm(grouped: dict[str, list[Source]]) -> list[str]:
 
 
 def _arms(comparison: Comparison) -> list[str]:
-    return list(comparison.table[comparison.table.kind == "arm"].contrast.unique())
+    return list(comparison.last[comparison.last.kind == "arm"].contrast.unique())
 
 
 def _summary(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """Each headline metric, and the probe, with its value in every arm, over the last third of depth."""
-    table = comparison.table[(comparison.table.kind == "arm") & comparison.table.site.isin([SUMMARY, ""])]
+    table = comparison.last[(comparison.last.kind == "arm") & comparison.last.site.isin([SUMMARY, ""])]
     units = {**{name: METRICS[name].unit for name in HEADLINE}, PROBE: "share"}
     rows = []
     for metric, unit in units.items():
@@ -90,7 +90,7 @@ def _summary(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 
 def _contrasts(comparison: Comparison) -> list[dict[str, Any]]:
-    table = comparison.table
+    table = comparison.last
     rows = table[table.primary & table.kind.isin(COMPARED)]
     return [
         {

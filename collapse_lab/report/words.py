@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from collapse_lab.findings.compare import FEWEST_SEEDS, PROBE, SUMMARY, Comparison
+from collapse_lab.findings.compare import DIMENSIONS, FEWEST_SEEDS, PROBE, SUMMARY, Comparison
 from collapse_lab.metrics._metric import METRICS
 
 RANK = "effective_rank"
@@ -65,16 +65,18 @@ def verdict(row: Row[Any]) -> str:
         return f"cannot be called: a layer behind it is {row.status}"
     if row.status == "biased" and not row.equal_n:
         return "cannot be called: biased by the number of images, which differs"
+    unit = METRICS[row.metric].unit if row.metric in METRICS else ""
+    if row.widths and unit == DIMENSIONS:
+        return f"cannot be called: dimensions of layers of different widths ({row.widths})"
     if row.low == row.high == 0:
         return "no difference at all"
     if math.isnan(row.smallest):
         return "no interval, so nothing can be called"
-    unit = METRICS[row.metric].unit if row.metric in METRICS else ""
     return f"not called; the smallest difference that could have been is {number(row.smallest, unit)}"
 
 
 def _scale(comparison: Comparison) -> Iterator[str]:
-    arms = comparison.table[comparison.table.kind == "arm"]
+    arms = comparison.last[comparison.last.kind == "arm"]
     if arms.empty:
         return
     seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
@@ -113,7 +115,7 @@ def _factor_dead(comparison: Comparison, factor: str) -> str:
 
 
 def _interactions(comparison: Comparison) -> Iterator[str]:
-    table = comparison.table
+    table = comparison.last
     chosen = table[(table.kind == "interaction") & (table.metric == RANK) & (table.site == SUMMARY)]
     for _, row in chosen.iterrows():
         one, _, two = str(row.contrast).partition(" x ")
@@ -123,7 +125,7 @@ def _interactions(comparison: Comparison) -> Iterator[str]:
 
 def _outside(comparison: Comparison) -> list[str]:
     """Arms that no factor speaks of, the baseline aside."""
-    arms = comparison.table[comparison.table.kind == "arm"].contrast.unique()
+    arms = comparison.last[comparison.last.kind == "arm"].contrast.unique()
     return [str(arm) for arm in arms if arm not in comparison.factors and arm != comparison.baseline]
 
 
@@ -143,7 +145,7 @@ def _arm(comparison: Comparison, arm: str) -> str:
 
 
 def _probe(comparison: Comparison) -> Iterator[str]:
-    table = comparison.table
+    table = comparison.last
     arms = table[(table.metric == PROBE) & (table.kind == "arm")].sort_values("value", ascending=False)
     if len(arms):
         listed = ", ".join(f"{row.contrast} {interval(row, 'share')}" for _, row in arms.iterrows())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from collapse_lab.findings.table import read_table
 from tests.pictures import write_pictures
 
 
@@ -131,6 +132,28 @@ def test_compare_prints_the_primary_tests_and_writes_the_whole_table(ask, runs, 
     code, out, _ = ask("compare", runs)
     assert code == 0
     assert out.splitlines()[0].split("\t")[0] == "contrast"
+
+
+def test_compare_takes_every_step_aligns_by_depth_and_declines_pairs(ask, runs, tmp_path):
+    out = tmp_path / "c.parquet"
+    code, text, err = ask("compare", runs, "--at", "all", "--align", "depth", "--not-paired", "--out", out)
+    assert code == 0, err
+    head, *lines = (line.split("\t") for line in text.splitlines())
+    assert head[:2] == ["step", "contrast"]
+    assert len({line[0] for line in lines}) > 1
+    rows = read_table(out)
+    assert rows.site.str.startswith("block @ ").any()
+    assert not rows.paired.any()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(("--at", "first"), "a step, 'last' or 'all', got 'first'"), (("--align", "width"), "'depth', got 'width'")],
+)
+def test_compare_refuses_choices_that_there_are_not(ask, runs, wrong, said):
+    code, _, err = ask("compare", runs, *wrong)
+    assert code == 4
+    assert said in err
 
 
 def test_json_stands_alone_on_stdout(ask, runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from math import gamma
 from typing import Any
 
 import numpy as np
@@ -163,3 +164,75 @@ def test_arms_that_are_the_same_are_not_different():
     row = difference(arm_values(1.0, 1.0, 1.0), arm_values(1.0, 1.0, 1.0))
     assert row["p"] == 1
     assert row["low"] == row["high"] == 0
+
+
+def test_the_effect_is_hedges_g_over_the_pooled_deviation_of_seeds():
+    a, b = (3.1, 2.9, 3.6, 3.0), (2.0, 2.2, 2.9)
+    pooled = math.sqrt((3 * np.var(a, ddof=1) + 2 * np.var(b, ddof=1)) / 5)
+    unbiased = gamma(5 / 2) / (math.sqrt(5 / 2) * gamma(4 / 2))
+    row = difference(arm_values(*a), arm_values(*b))
+    assert row["effect"] == pytest.approx(unbiased * (np.mean(a) - np.mean(b)) / pooled, rel=PINNED)
+    assert unbiased == pytest.approx(1 - 3 / (4 * 5 - 1), abs=2e-3)  # Hedges' own approximation
+
+
+def test_hedges_g_of_few_seeds_is_that_of_the_population_on_average():
+    seeds = np.random.default_rng(0).normal(size=(4000, 2, 3)) + np.array([1.0, 0.0])[:, None]
+    found = [difference(arm_values(*one), arm_values(*other))["effect"] for one, other in seeds]
+    assert np.mean(found) == pytest.approx(1, abs=0.06)  # 3 standard errors; without the factor 1.25
+
+
+def test_an_effect_does_not_depend_on_pairing():
+    a, b = arm_values(3.1, 2.9, 3.6), arm_values(2.0, 2.2, 2.9)
+    others = arm_values(2.0, 2.2, 2.9, images="others")
+    assert difference(a, b)["effect"] == difference(a, others)["effect"]
+
+
+def test_the_effect_of_a_factor_is_in_deviations_of_one_arm():
+    noise = np.array([-1.0, 0.0, 1.0])  # deviation 1
+    arms = {name: arm_values(*(planted(name) + noise)) for name in TWO}
+    unbiased = gamma(8 / 2) / (math.sqrt(8 / 2) * gamma(7 / 2))
+    found = {contrast.name: evaluate(contrast, arms)["effect"] for contrast in factorial(TWO)}
+    assert found["grn"] == pytest.approx(unbiased * 3.25, rel=PINNED)
+    assert found["grn x scale"] == pytest.approx(unbiased * 0.5, rel=PINNED)
+    assert math.isnan(found["grn on"])
+
+
+@pytest.mark.parametrize("seeds", [(1.0,), (1.0, math.nan), (1.0, 1.0)])
+def test_there_is_no_effect_size_without_a_deviation_between_seeds(seeds):
+    other = arm_values(*[3.0] * len(seeds))
+    assert math.isnan(difference(arm_values(*seeds), other)["effect"])
+
+
+def test_one_seed_in_one_arm_leaves_no_effect_size():
+    assert math.isnan(difference(arm_values(1.0, 1.2, 1.4), arm_values(2.0))["effect"])
+
+
+def test_pairing_may_be_declined():
+    a, b = (3.1, 2.9, 3.6, 3.0), (2.0, 2.2, 2.1, 2.4)
+    row = evaluate(against(["b", "a"], "b")[2], {"a": arm_values(*a), "b": arm_values(*b)}, paired=False)
+    assert not row["paired"]
+    assert row["p"] == pytest.approx(ttest_ind(a, b, equal_var=False).pvalue, rel=PINNED)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            arm_values(1.0, 2.0, images="others"),
+            r"'a' and 'b' were measured on other images \(.* same, others\)",
+        ),
+        (arm_values(1.0, 2.0, 3.0), r"'a' has seeds \[0, 1\] and 'b' \[0, 1, 2\]"),
+    ],
+)
+def test_pairing_that_is_insisted_on_and_cannot_be_is_refused(other, words):
+    with pytest.raises(ValueError, match=f"'a - b' cannot be paired: {words}; compare them without"):
+        evaluate(against(["b", "a"], "b")[2], {"a": arm_values(1.0, 2.0), "b": other}, paired=True)
+    assert evaluate(against(["b", "a"], "b")[0], {"b": other}, paired=True)["paired"]
+
+
+def test_widths_are_told_where_they_differ():
+    def of_width(*channels: int) -> ArmValues:
+        return ArmValues(values={0: 1.0}, replicates={}, sizes=(), images="", n_images=9, channels=channels)
+
+    assert difference(of_width(8, 16), of_width(8, 32))["widths"] == "a 8/16, b 8/32"
+    assert difference(of_width(8, 16), of_width(8, 16))["widths"] == ""

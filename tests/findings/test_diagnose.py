@@ -201,6 +201,8 @@ def test_what_cannot_be_diagnosed_is_refused_in_words():
         diagnose(pd.concat([history(0.2), history(0.2).assign(seed=1)]))
     with pytest.raises(ValueError, match="no metric of a layer"):
         diagnose(history(0.2).assign(channels=0))
+    with pytest.raises(ValueError, match="no table of metrics, it lacks: site, n_effective;"):
+        diagnose(history(0.2).drop(columns=["site", "n_effective"]))
 
 
 def test_every_rule_gives_reason_and_advice():

@@ -11,7 +11,16 @@ import pytest
 import torch
 
 from collapse_lab.capture.store import load_capture
-from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
+from collapse_lab.findings.table import (
+    COLUMNS,
+    SCHEMA,
+    analyze,
+    capture,
+    checked,
+    read_table,
+    series_table,
+    write_table,
+)
 from collapse_lab.findings.uncertainty import interval_of
 from collapse_lab.metrics._metric import HEADLINE, METRICS, measure
 from collapse_lab.stats.accumulate import stats_of
@@ -93,6 +102,40 @@ def test_tables_survive_parquet(captured, tmp_path: Path):
         assert one is None or np.array_equal(one, two, equal_nan=True)
     with pytest.raises(FileNotFoundError, match=r"there is no table .*none\.parquet"):
         read_table(tmp_path / "none.parquet")
+
+
+def test_a_table_of_a_version_before_is_read_and_one_of_a_version_to_come_is_refused(tmp_path: Path, monkeypatch):
+    found = pd.DataFrame({"value": [1.0, math.nan]})
+    found.to_parquet(tmp_path / "old.parquet", index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "old.parquet"), found)
+    monkeypatch.setattr("collapse_lab.findings.table.SCHEMA", SCHEMA + 1)
+    newer = write_table(found, tmp_path / "new.parquet")
+    pd.testing.assert_frame_equal(read_table(newer), found)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=rf"new\.parquet has schema {SCHEMA + 1}, this version reads up to {SCHEMA}"):
+        read_table(newer)
+
+
+def test_what_is_no_parquet_or_half_of_one_is_refused_by_name(tmp_path: Path):
+    whole = write_table(pd.DataFrame({"value": [1.0]}), tmp_path / "whole.parquet")
+    for name, content in {"text.parquet": b"site,value\n", "half.parquet": whole.read_bytes()[:-9]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} is no table in parquet, or is cut short"):
+            read_table(tmp_path / name)
+
+
+def test_a_folder_s_name_adds_no_column(tmp_path: Path):
+    folder = tmp_path / "arm=v1"
+    folder.mkdir()
+    assert list(read_table(write_table(pd.DataFrame({"value": [1.0]}), folder / "m.parquet")).columns) == ["value"]
+
+
+def test_every_table_has_the_columns_that_readers_take_for_granted(captured):
+    found = analyze(captured)
+    assert set(COLUMNS) <= set(found.columns)
+    assert checked(found) is found
+    with pytest.raises(ValueError, match="no table of metrics, it lacks: metric, value; make one with"):
+        checked(found.drop(columns=["value", "metric"]))
 
 
 def test_series_hold_a_value_a_direction_or_channel(captured):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_lab.metrics._metric import NoValueError, measure
+from collapse_lab.metrics._metric import METRICS, NoValueError, measure
 from collapse_lab.metrics.channels import (
     channel_variance,
     channel_variance_q10,
@@ -52,10 +52,18 @@ def test_a_sparse_channel_that_fires_once_is_alive():
     assert dead_channels(of_rows(x)) == 0
 
 
-def test_a_channel_a_millionth_of_the_largest_is_dead():
+def test_a_channel_that_is_never_above_zero_may_be_alive():
+    x = normal(50, 4)
+    x[:, 0] = 0
+    x[7, 0] = -0.5
+    assert dead_channels(of_rows(x)) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_a_channel_a_millionth_of_the_largest_is_dead(scale):
     x = torch.ones(50, 3, dtype=torch.float64)
     x[:, 1], x[:, 2] = 0.9e-6, 1.1e-6
-    assert dead_channels(of_rows(x)) == pytest.approx(1 / 3)
+    assert dead_channels(of_rows(scale * x)) == pytest.approx(1 / 3)
 
 
 def test_a_layer_of_zeros_is_dead_and_dormant_and_not_saturated():
@@ -75,6 +83,18 @@ def test_a_channel_stuck_away_from_zero_is_saturated_and_not_dead():
     stats = of_rows(x)
     assert saturated_channels(stats) == 1 / 8
     assert dead_channels(stats) == 1 / 8
+
+
+@pytest.mark.parametrize(("deviation", "share"), [(0.9e-4, 0.5), (1.1e-4, 0.0)])
+def test_a_channel_that_varies_by_a_millionth_of_the_largest_is_saturated(deviation, share):
+    sign = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(50)
+    assert saturated_channels(of_rows(torch.stack([100 * sign, 0.5 + deviation * sign], dim=1))) == share
+
+
+def test_a_channel_that_varies_by_less_than_its_own_rounding_is_saturated():
+    steps = torch.tensor([100.0, 100.5]).repeat(50)  # neighbours in bfloat16, where 100 is rounded by up to 0.4
+    x = torch.stack([steps, 40 * (steps - 100)], dim=1).bfloat16()
+    assert saturated_channels(of_rows(x)) == 0.5
 
 
 def test_dormant_channels_fire_below_a_fortieth_of_the_average():
@@ -122,6 +142,18 @@ def test_copies_up_to_sign_and_scale_are_redundant():
     assert redundant_channels(of_rows(x + 1000)) == pytest.approx(4 / 6)
 
 
+def test_two_channels_are_enough_for_a_copy():
+    one = normal(300, 1)
+    assert redundant_channels(of_rows(torch.cat([one, -2 * one], dim=1))) == 1
+
+
+def test_ten_rows_are_enough_to_speak_of_copies_and_nine_are_not():
+    x = normal(10, 3).repeat(1, 2)
+    assert redundant_channels(of_rows(x)) == 1
+    with pytest.raises(NoValueError, match="9 rows correlate by chance, at least 10 are needed"):
+        redundant_channels(of_rows(x[:9]))
+
+
 def test_banded_correlation_is_not_redundancy():
     x = normal(2000, 20)
     x = x + 0.8 * x.roll(1, dims=1) + 0.5 * x.roll(2, dims=1)
@@ -140,3 +172,25 @@ def test_dead_channels_are_not_copies_of_each_other():
 def test_of_four_rows_one_pair_in_twenty_correlates_by_chance():
     pairs = torch.stack([of_rows(normal(4, 2, seed=seed)).correlation[0, 1].abs() for seed in range(600)])
     assert (pairs > 0.95).double().mean().item() == pytest.approx(0.05, abs=0.027)  # 3 standard errors
+
+
+ONE = normal(400, 64).abs()
+EXTREMES = {
+    "variance_imbalance": (torch.tensor([[1.0], [-1.0]]).repeat(10, 64), ONE * torch.eye(64)[0]),
+    "dead_channels": (ONE, torch.zeros(20, 5)),
+    "saturated_channels": (ONE, torch.ones(20, 5)),
+    "dormant_ratio": (ONE, torch.zeros(20, 5)),
+    "lazy_channels": (ONE, -ONE),
+    "redundant_channels": (ONE, ONE[:, :1].repeat(1, 5)),
+}
+
+
+@pytest.mark.parametrize("name", list(EXTREMES))
+def test_the_declared_bounds_are_the_least_and_the_most_there_is(name):
+    reached = tuple(measure(name, of_rows(x)).value for x in EXTREMES[name])
+    assert METRICS[name].bounds == pytest.approx(reached, abs=1 / 64)  # all variance in one of 64 is 63/64
+
+
+@pytest.mark.parametrize("name", ["channel_variance_q10", "channel_variance_q50"])
+def test_no_variance_is_below_that_of_a_constant_layer(name):
+    assert METRICS[name].bounds == (measure(name, of_rows(torch.ones(20, 5))).value, None)

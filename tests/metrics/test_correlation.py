@@ -47,6 +47,13 @@ def test_copies_up_to_sign_and_scale_correlate_wholly():
     assert effective_rank_correlation(of_rows(x)) == pytest.approx(1, rel=EXACT64)
 
 
+def test_the_bounds_are_those_of_ten_rows_at_right_angles_and_of_copies_on_many_rows():
+    x = torch.linalg.qr(torch.cat([torch.ones(10, 1, dtype=torch.float64), normal(10, 4)], dim=1)).Q[:, 1:]
+    copies = normal(20_000, 1).repeat(1, 3)
+    reached = (correlation_offdiagonal(of_rows(x)), correlation_offdiagonal(of_rows(copies)))
+    assert METRICS["correlation_offdiagonal"].bounds == pytest.approx(reached, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("x", "reason"),
     [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import linregress
 from sklearn.decomposition import PCA
 
-from collapse_lab.metrics._metric import NoValueError, measure
+from collapse_lab.metrics._metric import METRICS, NoValueError, measure
 from collapse_lab.metrics.decay import (
     condition_number,
     cumulative_share,
@@ -99,6 +99,15 @@ def test_spectrum_auc_runs_from_even_directions_to_a_line():
     assert spectrum_auc(of_rows(isotropic_rows(2, channels=4))) == pytest.approx((0.5 + 3) / 4, rel=EXACT64)
 
 
+@pytest.mark.parametrize("metric", [condition_number, dims_90, dims_95, dims_99, saturation, spectrum_auc])
+def test_the_bounds_are_those_of_even_directions_and_of_a_line(metric):
+    even, line = (metric(of_rows(isotropic_rows(rank, channels=64))) for rank in (64, 1))
+    low, high = METRICS[metric.__name__].bounds
+    assert low == pytest.approx(even if metric in (condition_number, spectrum_auc) else line, abs=1 / 64)
+    if isinstance(high, int | float):
+        assert high == pytest.approx(line if metric is spectrum_auc else even, abs=1 / 64)
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0])
 def test_a_planted_exponent_is_found(exponent):
     stats = falling(exponent)
@@ -132,6 +141,7 @@ def test_an_exponent_of_drawn_rows_is_near_that_of_their_population():
 
 def test_an_exponent_needs_ten_directions_above_the_floor():
     assert powerlaw_directions(of_rows(isotropic_rows(14, channels=20))) == 10
+    assert METRICS["powerlaw_directions"].bounds == (10, 46)
     measured = measure("powerlaw_alpha", of_rows(isotropic_rows(13, channels=20)))
     assert measured.status == "insufficient"
     assert measured.reason == "13 directions stand above the floor, at least 14 are needed"

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.embedding import (
     class_variance_share,
     embedding_std,
@@ -60,7 +60,19 @@ def test_zero_rows_have_no_cosine():
     assert pair_cosine_raw(of_rows(padded)) == pytest.approx(pair_cosine_raw(of_rows(x)), rel=EXACT64)
     assert embedding_std(of_rows(padded)) == pytest.approx(embedding_std(of_rows(x)), rel=EXACT64)
     assert math.isnan(measure("pair_cosine_raw", of_rows(torch.zeros(10, 6))).value)
-    assert measure("pair_cosine_raw", of_rows(torch.cat([x[:1], torch.zeros(10, 6)]))).status == "insufficient"
+    for name in ("pair_cosine_raw", "embedding_std"):
+        assert measure(name, of_rows(torch.cat([x[:1], torch.zeros(10, 6)]))).status == "insufficient"
+
+
+def test_the_bounds_of_a_pair_cosine_are_those_of_two_opposite_rows_and_of_rows_that_point_one_way():
+    opposite = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
+    one_way = torch.rand(50, 1, dtype=torch.float64).add(0.1) * normal(1, 8)
+    reached = (pair_cosine_raw(of_rows(opposite)), pair_cosine_raw(of_rows(one_way)))
+    assert METRICS["pair_cosine_raw"].bounds == pytest.approx(reached, rel=EXACT64)
+    spiked = torch.zeros(5000, 2)
+    spiked[0] = 1  # all rows but one lie on one side of the mean
+    reached = (pair_cosine_centred(of_rows(opposite)), pair_cosine_centred(of_rows(spiked)))
+    assert METRICS["pair_cosine_centred"].bounds == pytest.approx(reached, abs=1e-3)
 
 
 def test_a_common_offset_is_all_that_the_raw_cosine_sees():
@@ -104,6 +116,14 @@ def test_class_variance_share_is_between_over_total_scatter():
     assert expected > 0.97
 
 
+def test_the_bounds_of_the_class_share_are_those_of_classes_alike_and_of_classes_of_one_point_each():
+    label = torch.arange(40) % 2
+    alike = normal(20, 3).repeat_interleave(2, dim=0)  # each row once in either class
+    points = normal(2, 3, seed=1)[label]
+    reached = tuple(class_variance_share(of_rows(x, labels=label)) for x in (alike, points))
+    assert METRICS["class_variance_share"].bounds == pytest.approx(reached, abs=EXACT64)
+
+
 def test_labels_that_mean_nothing_explain_their_share_of_the_rows():
     drawn = [
         class_variance_share(of_rows(normal(101, 5, seed=seed), labels=torch.arange(101) % 11)) for seed in range(40)
@@ -124,6 +144,14 @@ def test_class_variance_share_has_no_value_without_classes(labels, reason):
     measured = measure("class_variance_share", of_rows(normal(20, 3), labels=labels))
     assert measured.status == "insufficient"
     assert reason in measured.reason
+
+
+def test_labelled_rows_that_are_all_the_same_have_nothing_to_explain():
+    x = normal(20, 3)
+    x[:10] = 1.5
+    label = torch.where(torch.arange(20) < 10, torch.arange(20) % 2, -1)
+    measured = measure("class_variance_share", of_rows(x, labels=label))
+    assert (measured.status, measured.reason) == ("insufficient", "all labelled rows are the same")
 
 
 def test_images_without_a_label_are_no_class():

@@ -48,6 +48,15 @@ def test_one_live_channel_holds_everything(channels):
     assert gate_entropy(stats) == pytest.approx(1 / channels, rel=PINNED)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bounds_are_those_of_equal_energies_and_of_one_live_channel(name):
+    equal = torch.ones(9, 5, 64, dtype=torch.float64)
+    reached = sorted(METRICS[name].function(stats_of(x)) for x in (equal, equal * torch.eye(64)[0]))
+    low, high = METRICS[name].bounds
+    assert low == pytest.approx(reached[0], abs=1 / 64)
+    assert high == (None if name == "gate_variation" else pytest.approx(reached[1], abs=1 / 64))
+
+
 def test_the_gate_averages_to_one_over_channels_and_is_that_of_the_module():
     x = normal(20, 4, 6) + torch.arange(6.0)
     response = gate_response(stats_of(x))

@@ -9,7 +9,7 @@ import torch
 
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.table import series_table
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.labels import (
     class_selectivity,
     class_selectivity_mean,
@@ -42,6 +42,13 @@ def test_one_class_alone_is_one_and_all_classes_alike_is_zero():
     index = class_selectivity(of_rows(x, labels=LABEL))
     assert index[:3].tolist() == pytest.approx([1, 0, 1 / 3], abs=EXACT64)
     assert index[3].isnan()
+
+
+@pytest.mark.parametrize("metric", [class_selectivity_mean, class_selectivity_q10, class_selectivity_q90])
+def test_the_bounds_are_those_of_classes_alike_and_of_one_class_alone(metric):
+    one = (LABEL == 1).double()[:, None].repeat(1, 3)
+    reached = tuple(metric(of_rows(x, labels=LABEL)) for x in (torch.ones(60, 3), one))
+    assert METRICS[metric.__name__].bounds == pytest.approx(reached, abs=EXACT64)
 
 
 def test_a_channel_that_is_zero_everywhere_is_left_out_of_the_mean():

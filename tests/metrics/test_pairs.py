@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.pairs import MOST_PAIRED, alignment, duplicate_share, self_cluster, uniformity
 from collapse_lab.stats.accumulate import stats_of, summarise
 from tests import reference
@@ -82,6 +82,14 @@ def test_opposite_rows_are_as_far_apart_as_can_be_and_on_one_line():
     x = torch.tensor([[1.0, 2.0], [-2.0, -4.0]])
     assert uniformity(of_rows(x)) == pytest.approx(-8, rel=EXACT64)
     assert self_cluster(of_rows(x)) == pytest.approx(1, rel=EXACT64)
+
+
+def test_the_bounds_of_pairs_are_those_of_opposite_rows_and_of_rows_that_point_one_way():
+    one_way = of_rows(torch.rand(50, 1, dtype=torch.float64).add(0.1) * normal(1, 8))
+    opposite, crossed = (of_rows(torch.tensor(rows)) for rows in ([[1.0, 2], [-1, -2]], [[1.0, 0], [0, 1]]))
+    reached = (uniformity(opposite), uniformity(one_way))
+    assert METRICS["uniformity"].bounds == pytest.approx(reached, abs=EXACT64)
+    assert METRICS["self_cluster"].bounds == pytest.approx((self_cluster(crossed), self_cluster(one_way)), abs=EXACT64)
 
 
 def test_rows_at_right_angles_reach_the_least_self_cluster():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.stats.accumulate import stats_of, summarise
 from tests import reference
 from tests.metrics.planted import features, normal
@@ -48,6 +48,15 @@ def test_orthogonal_channels_are_half_apart_and_copies_not_at_all():
     assert distances(x)["paper"] == pytest.approx((1 - 1 / 4) / 2, rel=EXACT64)  # a channel with itself counts
     copies = normal(3, 16, 1).repeat(1, 1, 4) * torch.tensor([1.0, 2, 3, 4])
     assert distances(copies) == pytest.approx(dict.fromkeys(FORMS, 0), abs=EXACT64)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_declared_bounds_are_those_of_copies_and_of_one_sign_flipped_pair(form):
+    one = normal(5, 16, 1)
+    copies, flipped = torch.cat([one, one], dim=2), torch.cat([one, -one], dim=2)
+    for name in ("distance", "similarity"):
+        reached = [measure(f"channel_cosine_{name}_{form}", stats_of(x)).value for x in (copies, flipped)]
+        assert METRICS[f"channel_cosine_{name}_{form}"].bounds == pytest.approx(sorted(reached), abs=EXACT64)
 
 
 def test_maps_that_all_point_apart_reach_the_largest_distance():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.spatial import between_image_share, position_cosine_centred, position_cosine_raw
 from collapse_lab.stats.accumulate import stats_of, summarise
 from tests import reference
@@ -25,6 +25,13 @@ def test_positions_of_an_image_that_are_the_same_have_cosine_one():
     assert position_cosine_raw(stats) == pytest.approx(1)
     assert position_cosine_centred(stats) == pytest.approx(1)
     assert between_image_share(stats) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("metric", [position_cosine_raw, position_cosine_centred, between_image_share])
+def test_the_bounds_are_those_of_opposite_and_of_like_positions(metric):
+    one = normal(20, 1, 5)
+    reached = (metric(stats_of(torch.cat([one, -one], dim=1))), metric(stats_of(torch.cat([one, one], dim=1))))
+    assert METRICS[metric.__name__].bounds == pytest.approx(reached, abs=EXACT64)
 
 
 def test_independent_positions_have_cosine_about_zero():

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import entropy
 from sklearn.decomposition import PCA
 
-from collapse_lab.metrics._metric import measure
+from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.spectrum import (
     effective_rank,
     effective_rank_energy,
@@ -31,6 +31,16 @@ RANKS = (effective_rank, effective_rank_energy, participation_ratio, stable_rank
 @pytest.mark.parametrize("rank", [1, 3, 8, 12])
 def test_equally_strong_directions_are_counted(metric, rank):
     assert metric(of_rows(isotropic_rows(rank, channels=12))) == pytest.approx(rank, rel=EXACT64)
+
+
+@pytest.mark.parametrize("metric", [*RANKS[:-1], rankme, participation_ratio_corrected], ids=lambda m: m.__name__)
+def test_no_dimension_is_below_that_of_a_line(metric):
+    line = of_rows(isotropic_rows(1, channels=12))
+    assert METRICS[metric.__name__].bounds[0] == pytest.approx(metric(line), rel=EXACT64)
+
+
+def test_no_numerical_rank_is_below_that_of_a_constant_layer():
+    assert METRICS["numerical_rank"].bounds[0] == measure("numerical_rank", of_rows(torch.ones(20, 5))).value == 0
 
 
 def test_the_spectrum_is_that_of_an_independent_decomposition():
@@ -83,9 +93,23 @@ def test_an_epsilon_in_every_dimension_is_a_rank_of_its_own():
     assert rankme(stats, eps=1e-7) == pytest.approx(3, abs=0.01)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_epsilon_goes_to_as_many_directions_as_there_are_rows(rows):
+    x = torch.eye(40, dtype=torch.float64)[:rows]
+    share = 1 / rows + 0.01
+    assert rankme(of_rows(x), eps=0.01) == pytest.approx(share ** (-share * rows), rel=EXACT64)
+
+
 def test_a_numerical_rank_may_have_a_tolerance():
     stats = of_rows(with_spectrum([1, 1e-2, 1e-4], channels=6))
     assert [numerical_rank(stats, tolerance) for tolerance in (0.0, 1e-3, 0.1)] == [3, 2, 1]
+
+
+def test_a_direction_that_only_reaches_the_tolerance_is_not_counted():
+    half = of_rows(torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1]], dtype=torch.float64))  # 8 and 2 in the scatter
+    assert numerical_rank(half, tolerance=0.5) == 1
+    assert numerical_rank(half, tolerance=0.4999) == 2
+    assert numerical_rank(of_rows(torch.ones(20, 5))) == 0
 
 
 def test_entropy_counts_a_tail_of_noise_and_participation_does_not():
@@ -108,6 +132,19 @@ def test_the_correction_is_the_ratio_of_unbiased_averages_over_four_rows(heavy):
     x = x**3 if heavy else x
     expected = reference.participation_ratio_corrected(x.numpy())
     assert participation_ratio_corrected(of_rows(x)) == pytest.approx(expected, rel=EXACT64)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20])
+def test_the_correction_is_free_of_the_scale(scale):
+    x = normal(30, 5) * torch.arange(1.0, 6)
+    expected = participation_ratio_corrected(of_rows(x))
+    assert participation_ratio_corrected(of_rows(x * scale)) == pytest.approx(expected, rel=EXACT64)
+
+
+def test_four_rows_are_enough_for_the_correction():
+    x = normal(4, 3, seed=1)
+    expected = reference.participation_ratio_corrected(x.numpy())
+    assert measure("participation_ratio_corrected", stats_of(x[:, None])).value == pytest.approx(expected, rel=EXACT64)
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,21 @@ def test_runs_that_differ_in_their_seed_only_are_one_arm(runs, tmp_path):
     assert factors is None
 
 
+def test_a_comparison_of_every_step_makes_the_page_of_the_last(runs):
+    sources = read_sources([runs])
+    tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
+    every, last = (render([], compare(tables, baseline="plain", at=at), "t") for at in ("all", "last"))
+    assert every == last
+
+
+def test_dimensions_of_unequal_widths_are_said_not_to_be_called(runs):
+    sources = read_sources([runs])
+    tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
+    wide = [table.assign(channels=2 * table.channels) for table in tables["GRN"]]
+    page = render([], compare({"plain": tables["plain"], "wide": wide}, baseline="plain"), "t")
+    assert "cannot be called: dimensions of layers of different widths (wide 128" in page
+
+
 def test_an_arm_without_a_value_is_said_to_have_none_and_why(runs, tmp_path):
     sources = read_sources([runs])
     tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
