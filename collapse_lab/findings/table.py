@@ -14,6 +14,7 @@ from torch import nn
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import Layout
 from collapse_lab.capture.store import Capture, Replicates
+from collapse_lab.findings import clusters as clusters  # registers its metric
 from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
 from collapse_lab.findings.uncertainty import Estimate, jackknife
 from collapse_lab.metrics._metric import HEADLINE, METRICS, SERIES, Measurement, measure
