@@ -112,15 +112,43 @@ def test_oversmoothed_positions_are_found_and_varied_ones_are_not():
     assert kinds(stats_of(smooth[:, :1])) == set()  # one position agrees with itself
 
 
+def in_classes() -> tuple[Tensor, Tensor]:
+    """Four tight classes in three directions, and which row is of which."""
+    label = torch.arange(20 * C) % 4
+    return 10 * normal(4, C, seed=3)[label] + 0.05 * rows(), label
+
+
 def test_a_low_rank_that_the_classes_explain_is_a_note():
     label = torch.arange(20 * C) % 4
-    x = 10 * normal(4, C, seed=3)[label] + 0.05 * rows()
-    assert "dimensional_collapse" not in kinds(of_rows(x, labels=label))
-    notes = [finding for finding in diagnose(of_rows(x, labels=label)) if finding.kind == "class_structured"]
-    assert [note.fault for note in notes] == [False]
+    spread = 4 * normal(20 * C, 3, seed=5) @ normal(3, C, seed=6)  # clusters that touch: labels alone tell of them
+    x = 10 * normal(4, C, seed=3)[label] + spread + 0.05 * rows()
     assert "dimensional_collapse" in kinds(of_rows(x))
-    [fault] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "dimensional_collapse"]
-    assert "cannot tell class structure from low rank here" in fault.text
+    told = diagnose(of_rows(x, labels=label), thresholds={"classes_explain": 0.5})
+    [note] = [finding for finding in told if finding.kind == "class_structured"]
+    assert not note.fault
+    assert "the classes explain" in note.text
+    assert "dimensional_collapse" not in {finding.kind for finding in told}
+
+
+def test_tight_clusters_are_a_note_without_any_label():
+    x, _ = in_classes()
+    assert "dimensional_collapse" not in kinds(of_rows(x))
+    [note] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "class_structured"]
+    assert not note.fault
+    assert "its clusters reach a silhouette of 0.9" in note.text
+    assert {"cluster_silhouette", "effective_rank_null_share"} <= set(note.evidence.metric)
+
+
+def test_where_no_rows_were_kept_the_finding_says_what_it_cannot_tell():
+    x, label = in_classes()
+    stats = summarise(x[:, None], torch.arange(len(x)), ("all",), labels=label)["all"]
+    [fault] = [finding for finding in diagnose(stats) if finding.kind == "dimensional_collapse"]
+    assert fault.text.endswith("cannot tell class structure from low rank: no rows kept")
+    [fault] = [each for each in diagnose(of_rows(rows()[:19, :3] @ rotation(C)[:3])) if "dimensional" in each.kind]
+    assert fault.text.endswith("low rank: 19 kept rows, at least 20 are needed to see clusters")
+    table = analyze(stats)
+    [fault] = [each for each in diagnose(table[table.metric != "cluster_silhouette"]) if "dimensional" in each.kind]
+    assert fault.text.endswith("low rank: the table does not hold cluster_silhouette")
 
 
 def test_what_pooled_rows_say_of_the_classes_holds_for_sampled_positions_too():
