@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_lab.cli import output
+from collapse_lab.cli import gate, output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,11 @@ def analyze(
     path: Annotated[Path, typer.Argument(help="A run's folder, a capture's folder, or a metrics.parquet.")],
     metric: Annotated[list[str] | None, typer.Option("--metric", help="Show this one, repeatable.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline ones alone.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    thresholds: Annotated[Path | None, typer.Option(help="A TOML file of thresholds of your own.")] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="KIND[:SITES]", help="Exit with 5 if it is found, repeatable.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document (see analysis.schema.json).")] = False,
 ) -> None:
     """The metrics of the last step, and what they mean."""
     from collapse_lab.findings.diagnose import diagnose
@@ -32,8 +36,11 @@ def analyze(
         if name not in set(table.metric):
             METRICS[name]  # an unknown name raises with the nearest one
     chosen = metric or (list(table.metric.unique()) if every else list(HEADLINE))
-    last = table[(table.step == table.step.max()) & table.metric.isin(chosen)]
-    findings = diagnose(table)
+    last = table[table.step == table.step.max()]
+    gates = gate.read_gates(fail_on or [], list(last.site.unique()))
+    last = last[last.metric.isin(chosen)]
+    findings = diagnose(table, thresholds=thresholds)
+    stopped = gate.failed(findings, gates)
     if json:
         columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
         output.print_json(
@@ -41,10 +48,16 @@ def analyze(
             step=table.step.max(),
             metrics=output.records(last[columns]),
             findings=[_finding(finding) for finding in findings],
+            failed=[{"kind": finding.kind, "site": finding.site} for finding in stopped],
         )
-        return
-    output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
-    _print_findings(findings)
+    else:
+        output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+        _print_findings(findings)
+    for finding in stopped:
+        text = f"collapse-lab: --fail-on {finding.kind}: {finding.site or 'the features'} {finding.text}"
+        output.human().print(text, markup=False)
+    if stopped:
+        raise typer.Exit(gate.EXIT_GATE)
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -61,17 +74,10 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
-    evidence = output.records(finding.evidence[["metric", "positions", "value", "low", "high", "status"]])
-    return {
-        "kind": finding.kind,
-        "site": finding.site,
-        "severity": finding.severity,
-        "fault": finding.fault,
-        "onset": finding.onset,
-        "text": finding.text,
-        "advice": finding.advice,
-        "evidence": evidence,
-    }
+    from dataclasses import asdict
+
+    columns = ["metric", "positions", "value", "low", "high", "status"]
+    return {**asdict(finding), "evidence": output.records(finding.evidence[columns])}
 
 
 def _print_findings(findings: list[Finding]) -> None:
@@ -81,5 +87,5 @@ def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         mark = "!" if finding.fault else "·"
         console.print(f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}", markup=False)
-    for advice in dict.fromkeys(finding.advice for finding in faults):
-        console.print(f"  try: {advice}", markup=False)
+    for advice, source in dict.fromkeys((finding.advice, finding.source) for finding in faults):
+        console.print(f"  try: {advice} ({source})", markup=False)

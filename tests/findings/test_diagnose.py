@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.findings.diagnose import RULES, diagnose
+from collapse_lab.capture.store import Capture
+from collapse_lab.findings.diagnose import diagnose
+from collapse_lab.findings.rules import RULES
 from collapse_lab.findings.table import analyze
+from collapse_lab.metrics._metric import METRICS
 from collapse_lab.stats.accumulate import stats_of, summarise
 from collapse_lab.stats.layer import LayerStats
 from tests.findings.tables import row, table
@@ -83,6 +86,12 @@ def stuck() -> Tensor:
     return x
 
 
+def one_away() -> Tensor:
+    x = rows()
+    x[5] = 50 * x[5]
+    return x
+
+
 PLANTED: dict[str, tuple[set[str], Callable[[], Tensor]]] = {
     "a constant plus small noise": ({"complete_collapse"}, lambda: 1 + 1e-4 * rows()),
     "a constant": ({"complete_collapse", "saturated_channels"}, lambda: torch.full((100, C), 2.0)),
@@ -92,6 +101,7 @@ PLANTED: dict[str, tuple[set[str], Callable[[], Tensor]]] = {
     "a fifth of the channels dead": ({"dead_channels"}, lambda: with_zeros(0.2)),
     "an eighth of the channels stuck": ({"saturated_channels"}, stuck),
     "half of the channels in pairs of copies": ({"channel_redundancy"}, with_copies),
+    "one image fifty times as far from the mean": ({"sample_domination"}, one_away),
     "an offset of five deviations": ({"mean_dominance"}, lambda: rows() + 5),
 }
 
@@ -172,6 +182,18 @@ def test_few_rows_and_one_image_are_said():
     assert kinds(stats_of(normal(12, 1, 16).repeat(1, 9, 1)), faults=False) >= {"insufficient_samples"}
 
 
+def test_images_with_the_same_positions_in_another_order_have_collapsed():
+    pattern = normal(6, 16)
+    order = torch.rand(200, 6, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
+    for mean in (0, 1):
+        features = (pattern - pattern.mean(dim=0) + mean)[order].float()
+        stats = summarise(features, torch.arange(200), ("sampled:2", "pooled"))
+        finding, *rest = diagnose(Capture({("a", key): each for key, each in stats.items()}))
+        assert {each.kind for each in rest if each.fault} <= {"saturated_channels"}  # pooled, no channel moves
+        assert (finding.kind, finding.severity) == ("complete_collapse", 1)
+        assert finding.text == "gives every image the same features once pooled, but for rounding"
+
+
 def test_values_that_are_not_finite_come_first():
     x = 1 + 1e-4 * rows()
     x[3, 2] = math.nan
@@ -231,8 +253,52 @@ def test_what_cannot_be_diagnosed_is_refused_in_words():
         diagnose(history(0.2).assign(channels=0))
 
 
+def test_severity_has_the_interval_of_the_metric_it_rests_on():
+    [finding] = diagnose(table(row(0.4, seed=0, metric="dead_channels", low=0.05, high=0.55)))
+    assert finding.severity == pytest.approx(0.3 / 0.9)
+    assert (finding.severity_low, finding.severity_high) == (0, pytest.approx(0.5))
+    [finding] = diagnose(history(0.4))
+    assert math.isnan(finding.severity_low)
+    assert math.isnan(finding.severity_high)
+    [note] = diagnose(table(row(0.05, seed=0, metric="dead_channels", low=0.01, high=0.2)))
+    assert math.isnan(note.severity_high)
+
+
+def test_a_share_of_the_null_has_the_interval_of_the_rank_over_the_null():
+    rank = row(2.0, seed=0, metric="effective_rank", low=1.5, high=3.0, n_effective=300.0)
+    share = row(0.125, seed=0, metric="effective_rank_null_share", n_effective=300.0)
+    [finding] = diagnose(table(rank, share))
+    assert finding.severity == pytest.approx(1 - 0.125 / 0.25)
+    assert finding.severity_low == pytest.approx(1 - 3 / 16 / 0.25)
+    assert finding.severity_high == pytest.approx(1 - 1.5 / 16 / 0.25)
+    null = finding.null
+    assert null is not None
+    assert (null.metric, null.value, null.n_effective) == ("effective_rank", 16, 300)
+    assert finding.thresholds == {"few_directions": 0.25, "many_starved": 0.5}
+
+
+def test_a_fixed_threshold_is_held_against_no_null_and_named():
+    [finding] = diagnose(history(0.4))
+    assert finding.null is None
+    assert finding.thresholds == {"many_dead": 0.1}
+
+
+def test_thresholds_of_the_users_own_decide():
+    assert diagnose(history(0.4), thresholds={"many_dead": 0.5})[0].fault is False
+    assert diagnose(history(0.05), thresholds={"many_dead": 0.04})[0].fault is True
+    with pytest.raises(LookupError, match="did you mean 'many_dead'"):
+        diagnose(history(0.4), thresholds={"many_deaf": 0.5})
+
+
+def test_a_metric_without_a_value_is_no_finding():
+    names = ("variance_share", "dead_channels", "effective_rank_null_share", "top_images_share", "cluster_silhouette")
+    assert diagnose(table(*(row(math.nan, seed=0, metric=name, status="insufficient") for name in names))) == []
+
+
 def test_every_rule_gives_reason_and_advice():
     for rule in RULES:
         assert rule.reason
         assert rule.advice
+        assert rule.source
+        assert set(rule.metrics) <= set(METRICS)
         assert rule.says
