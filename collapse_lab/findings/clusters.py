@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.cluster.hierarchy import cut_tree, linkage
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
@@ -51,38 +53,47 @@ def cluster_silhouette(stats: LayerStats) -> float:
     x = kept_rows(stats).values[:MOST_CLUSTERED].to(torch.float64) - stats.mean
     if len(x) < 4 * SMALLEST:
         raise NoValueError(f"{len(x)} kept rows, at least {4 * SMALLEST} are needed to see clusters")
-    distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
-    if not distance.any():
+    if torch.equal(x, x[:1].expand_as(x)):
         raise NoValueError("all kept rows are the same")
-    return max(_gaps(distance, label) for label in _divisions(distance / distance.max()))
+    distance = torch.cdist(x, x, compute_mode="use_mm_for_euclid_dist")  # of centred rows: no offset to lose digits to
+    distance.fill_diagonal_(0)
+    labels = _divisions(distance / distance.max())
+    finest, first = np.unique(labels[-1], return_index=True)
+    total = distance @ (torch.from_numpy(labels[-1])[:, None] == torch.from_numpy(finest)).to(distance.dtype)
+    return max(_gaps(total, torch.from_numpy(label), torch.from_numpy(label[first])) for label in labels)
 
 
-def _divisions(distance: Tensor) -> Tensor:
-    """(divisions, n) the cluster of each row, for 2 clusters, 3, and so on, by Ward's merging."""
-    pairs = distance.numpy()[np.triu_indices(len(distance), 1)]
+def _divisions(distance: Tensor) -> list[NDArray[np.int64]]:
+    """(n,) the cluster of each row, for 2 clusters, 3, and so on, by Ward's merging: each lies inside those before."""
+    tree = linkage(squareform(distance.numpy(), checks=False), "ward")
     most = min(MOST_CLUSTERS, len(distance) // SMALLEST)
-    return torch.from_numpy(cut_tree(linkage(pairs, "ward"), range(2, most + 1)).T.copy()).long()
+    return [fcluster(tree, count, "maxclust").astype(np.int64) - 1 for count in range(2, most + 1)]
 
 
-def _gaps(distance: Tensor, label: Tensor) -> float:
-    """The smallest silhouette next to a gap of one division; -1 where it leaves fewer than two clusters."""
-    proper = (label.bincount() >= SMALLEST).nonzero()[:, 0]
+def _gaps(total: Tensor, label: Tensor, parent: Tensor) -> float:
+    """The smallest silhouette next to a gap of one division, `label` (n,); -1 where it leaves fewer than two clusters.
+
+    `total` (n, f) sums each row's distances to the f clusters of the finest division, which lie in `parent` (f,).
+    """
+    count = label.bincount()
+    proper = (count >= SMALLEST).nonzero()[:, 0]
     member = label[:, None] == proper  # (n, k); a stray is in none
     kept = member.any(dim=1)
     if len(proper) < 2 or (~kept).double().mean() > STRAYS:
         return -1.0
-    silhouette, neighbour = (each[kept] for each in silhouettes(distance, member))
+    summed = total.new_zeros(len(total), len(count)).index_add_(1, parent, total)[:, proper]
+    silhouette, neighbour = silhouettes(summed[kept], member[kept])
     lowest = silhouette.argsort()
     beside = (member[kept] | (neighbour[:, None] == torch.arange(len(proper))))[lowest]  # in ascending order
-    enough = beside.cumsum(dim=0) > (BORDER * member.sum(dim=0)).long()
+    enough = beside.cumsum(dim=0) > (BORDER * count[proper]).long()
     return float(silhouette[lowest][enough.int().argmax(dim=0)].min())
 
 
-def silhouettes(distance: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-    """(n,) silhouette and (n,) nearest other cluster of each row; `distance` (n, n), `member` (n, k) bool the row's
-    cluster, of 2 rows or more. A row that coincides with both clusters has 0; of a row in no cluster it means nothing.
+def silhouettes(summed: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) silhouette and (n,) nearest other cluster of each row; `summed` (n, k) its distances to the rows of each
+    cluster, `member` (n, k) bool its own, of 2 rows or more. A row that coincides with both clusters has 0.
     """
-    mean = distance @ member.to(distance.dtype) / (member.sum(dim=0) - member.long())  # a row itself does not count
+    mean = summed / (member.sum(dim=0) - member.long())  # a row itself does not count
     own = mean.masked_fill(~member, 0.0).sum(dim=1)
     other, neighbour = mean.masked_fill(member, torch.inf).min(dim=1)
     larger = torch.maximum(own, other)

@@ -68,7 +68,9 @@ def test_strays_hide_no_clusters_until_they_are_many():
 def test_silhouettes_are_those_of_an_independent_library():
     x, place = normal(60, 5), torch.arange(60) % 4
     member = place[:, None] == torch.arange(4)
-    own, neighbour = silhouettes(torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist"), member)
+    own, neighbour = silhouettes(
+        torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") @ member.double(), member
+    )
     assert own.numpy() == pytest.approx(silhouette_samples(x.numpy(), place.numpy()), abs=EXACT64)
     centre_free = torch.stack([torch.cdist(x, x[place == one]).mean(dim=1) for one in range(4)], dim=1)
     assert torch.equal(neighbour, centre_free.masked_fill(member, torch.inf).argmin(dim=1))
