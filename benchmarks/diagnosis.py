@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,29 +95,29 @@ def kinds_of(findings: Sequence[Finding]) -> frozenset[str]:
 
 
 def confusion(tally: Tally) -> str:
-    """A line a plant: in what share of its draws each kind was found, those that had to be first."""
+    """A line a plant: in what share of its draws each kind was found."""
     lines = [f"{'plant':<20} {'draws':>5}  found in that share of the draws"]
     for name, count in tally.draws.items():
         found = ", ".join(f"{kind} {times / count:.3g}" for kind, times in tally.found[name].most_common())
         lines.append(f"{name:<20} {count:>5}  {found or 'nothing'}")
-    lines.append(f"\n{'kind':<24} {'recall':>7} {'precision':>9} {'missed':>6} {'wrong':>5}")
-    for kind in tally.kinds:
-        recall = f"{tally.recall(kind):7.3f}" if kind in tally.planted_kinds() else f"{'-':>7}"
-        counts = f"{tally.missed[kind]:>6} {tally.wrong[kind]:>5}"
-        lines.append(f"{kind:<24} {recall} {tally.precision(kind):9.3f} {counts}")
     return "\n".join(lines)
+
+
+def by_kind(tallies: Mapping[float, Tally]) -> str:
+    """A line a kind: recall and precision with every threshold at each multiple of its odds, then the false alarms."""
+    columns = "".join(f"{f'recall {factor:g}x':>14} {f'precision {factor:g}x':>14}" for factor in tallies)
+    lines = [f"{'kind':<24}{columns}"]
+    for kind in next(iter(tallies.values())).planted_kinds():
+        values = "".join(f"{each.recall(kind):>14.3f} {each.precision(kind):>14.3f}" for each in tallies.values())
+        lines.append(f"{kind:<24}{values}")
+    alarms = "".join(f"{each.false_alarm_rate():>14.3f} {'':>14}" for each in tallies.values())
+    return "\n".join([*lines, f"{'healthy with a finding':<24}{alarms}"])
 
 
 def moved(factor: float) -> dict[str, float]:
     """Every threshold with its odds multiplied."""
     odds = {name: factor * value / (1 - value) for name, value in limits().items()}
     return {name: each / (1 + each) for name, each in odds.items()}
-
-
-def summary(tally: Tally) -> tuple[float, float, float]:
-    """The worst kind's recall and precision, and the share of healthy draws with a finding."""
-    kinds = tally.planted_kinds()
-    return min(map(tally.recall, kinds)), min(map(tally.precision, kinds)), tally.false_alarm_rate()
 
 
 def measure(quick: bool) -> list[Claim]:
@@ -127,13 +127,10 @@ def measure(quick: bool) -> list[Claim]:
         table = analyze(capture_of(planted))
         for factor, tally in tallies.items():
             tally.add(name, planted, kinds_of(diagnose(table, thresholds=moved(factor))))
-    print(confusion(tallies[1.0]), "\n\nthresholds  min recall  min precision  healthy with a finding  kinds that err")
-    for factor, tally in sorted(tallies.items()):
-        recall, precision, alarms = summary(tally)
-        erring = [kind for kind in tally.kinds if tally.missed[kind] + tally.wrong[kind]]
-        print(f"{factor:>9g}x {recall:>11.3f} {precision:>14.3f} {alarms:>23.3f}  {', '.join(erring) or 'none'}")
-    print()
-    recall, precision, alarms = summary(tallies[1.0])
+    print(confusion(tallies[1.0]), by_kind(tallies), sep="\n\n", end="\n\n")
+    tally = tallies[1.0]
+    recall, precision = (min(map(each, tally.planted_kinds())) for each in (tally.recall, tally.precision))
+    alarms = tally.false_alarm_rate()
     return [
         Claim(name="diagnosis_min_recall", value=recall, unit="share", target=0.95, better="higher"),
         Claim(name="diagnosis_min_precision", value=precision, unit="share", target=0.95, better="higher"),
