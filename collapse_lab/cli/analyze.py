@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_lab.cli import nulls, output
+from collapse_lab.cli import gate, nulls, output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,11 @@ def analyze(
     untrained: Annotated[
         Path | None, typer.Option(help="The capture of the untrained network on the same images: also a null.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    thresholds: Annotated[Path | None, typer.Option(help="A TOML file of thresholds of your own.")] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="KIND[:SITES]", help="Exit with 5 if it is found, repeatable.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document (see analysis.schema.json).")] = False,
 ) -> None:
     """The metrics of the last step, and what they mean."""
     from collapse_lab.findings.diagnose import diagnose
@@ -36,8 +40,11 @@ def analyze(
         if name not in set(table.metric):
             METRICS[name]  # an unknown name raises with the nearest one
     chosen = metric or (list(table.metric.unique()) if every else list(HEADLINE))
-    last = table[(table.step == table.step.max()) & table.metric.isin(chosen)]
-    findings = diagnose(table)
+    last = table[table.step == table.step.max()]
+    gates = gate.read_gates(fail_on or [], list(last.site.unique()))
+    last = last[last.metric.isin(chosen)]
+    findings = diagnose(table, thresholds=thresholds)
+    stopped = gate.failed(findings, gates)
     against = nulls.nulls_of(path, untrained) if null or untrained else None
     if json:
         columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
@@ -46,13 +53,19 @@ def analyze(
             step=table.step.max(),
             metrics=output.records(last[columns]),
             findings=[_finding(finding) for finding in findings],
+            failed=[{"kind": finding.kind, "site": finding.site} for finding in stopped],
             **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
-        return
-    output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
-    if against is not None:
-        nulls.print_nulls(*against)
-    _print_findings(findings)
+    else:
+        output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+        if against is not None:
+            nulls.print_nulls(*against)
+        _print_findings(findings)
+    for finding in stopped:
+        text = f"collapse-lab: --fail-on {finding.kind}: {finding.site or 'the features'} {finding.text}"
+        output.human().print(text, markup=False)
+    if stopped:
+        raise typer.Exit(gate.EXIT_GATE)
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -72,17 +85,10 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _finding(finding: Finding) -> dict[str, object]:
-    evidence = output.records(finding.evidence[["metric", "positions", "value", "low", "high", "status"]])
-    return {
-        "kind": finding.kind,
-        "site": finding.site,
-        "severity": finding.severity,
-        "fault": finding.fault,
-        "onset": finding.onset,
-        "text": finding.text,
-        "advice": finding.advice,
-        "evidence": evidence,
-    }
+    from dataclasses import asdict
+
+    columns = ["metric", "positions", "value", "low", "high", "status"]
+    return {**asdict(finding), "evidence": output.records(finding.evidence[columns])}
 
 
 def _print_findings(findings: list[Finding]) -> None:
@@ -92,5 +98,5 @@ def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         mark = "!" if finding.fault else "·"
         console.print(f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}", markup=False)
-    for advice in dict.fromkeys(finding.advice for finding in faults):
-        console.print(f"  try: {advice}", markup=False)
+    for advice, source in dict.fromkeys((finding.advice, finding.source) for finding in faults):
+        console.print(f"  try: {advice} ({source})", markup=False)

@@ -62,7 +62,7 @@ def options(debug: bool = typer.Option(False, "--debug", help="Show the tracebac
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 error, 2 usage, 3 missing extra, 4 bad data or configuration,
-    75 interrupted and resumable, 130 interrupted by hand, 143 terminated."""
+    5 a finding that --fail-on names, 75 interrupted and resumable, 130 interrupted by hand, 143 terminated."""
     warnings.showwarning = _say_warning
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)

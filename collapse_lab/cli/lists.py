@@ -53,7 +53,7 @@ def responses(json: Json = False) -> None:
 @app.command()
 def metrics(json: Json = False) -> None:
     """Every metric with its facts."""
-    from collapse_lab.findings import nulls  # noqa: F401  registers the metrics that are held against a null
+    from collapse_lab.findings import clusters, nulls  # noqa: F401  both register metrics
     from collapse_lab.metrics._metric import HEADLINE, METRICS
 
     rows = []

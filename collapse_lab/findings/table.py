@@ -15,6 +15,7 @@ from torch import nn
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import Layout
 from collapse_lab.capture.store import Capture, Replicates
+from collapse_lab.findings import clusters as clusters  # registers its metric
 from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
 from collapse_lab.findings.influence import estimated_without_each
 from collapse_lab.findings.leading import stable_rank_interval

@@ -32,6 +32,34 @@ def variance_share(stats: LayerStats) -> float:
 
 
 @metric(
+    unit="share",
+    bounds=(0, 1),
+    collapse_when="low",
+    sees=("complete",),
+    source="variance of the images' mean rows over E|x|^2, of all positions",
+    rows="all positions, as they are",
+    on_constant=0.0,
+)
+def image_variance_share(stats: LayerStats) -> float:
+    """Share of the energy of all positions that tells images apart once each is pooled; 0 where rounding explains it.
+
+    Every present position counts, whatever the rows are. Independent positions, P of an image, leave 1 / P of what
+    varies; images that show the same positions in another order leave nothing, though all their rows vary. Pooled rows
+    alone cannot say so: next to their own size, rounding looks like data. Needs two images with two positions; with one
+    position an image, see `variance_share`.
+    """
+    sums = stats.images
+    if sums.n_spread < 2:
+        raise NoValueError("fewer than two images have two positions")
+    between = sums.between / sums.n_spread
+    energy = between + sums.spread / sums.n_spread + float(sums.mean.square().sum())
+    if energy <= 0:
+        raise NoValueError("every row is zero")
+    share, rounding = between / energy, stats.channels * (0.3 * stats.eps) ** 2
+    return share if share > rounding else 0.0
+
+
+@metric(
     unit="relative deviation",
     bounds=(0, 1),
     collapse_when="low",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 
 import pytest
+from jsonschema import Draft202012Validator
 from rich.console import Console
 
 from collapse_lab.capture.store import load_capture
@@ -46,6 +48,8 @@ def test_nulls_are_in_the_document_only_when_asked(ask, folders):
     shares = json.loads(out)["nulls"]
     assert {"metric", "null", "null_value", "share", "low", "high", "n_rows", "status", "reason"} <= set(shares[0])
     assert "untrained" in {row["null"] for row in shares}
+    schema = json.loads(files("collapse_lab.cli").joinpath("analysis.schema.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(json.loads(out))
 
 
 def test_a_run_is_its_last_capture(ask, folders):

@@ -11,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.findings.diagnose import RULES, diagnose
+from collapse_lab.capture.store import Capture
+from collapse_lab.findings.diagnose import diagnose
+from collapse_lab.findings.rules import RULES
 from collapse_lab.findings.table import analyze
+from collapse_lab.metrics._metric import METRICS
 from collapse_lab.stats.accumulate import stats_of, summarise
 from collapse_lab.stats.layer import LayerStats
 from tests.findings.tables import row, table
@@ -83,6 +86,12 @@ def stuck() -> Tensor:
     return x
 
 
+def one_away() -> Tensor:
+    x = rows()
+    x[5] = 50 * x[5]
+    return x
+
+
 PLANTED: dict[str, tuple[set[str], Callable[[], Tensor]]] = {
     "a constant plus small noise": ({"complete_collapse"}, lambda: 1 + 1e-4 * rows()),
     "a constant": ({"complete_collapse", "saturated_channels"}, lambda: torch.full((100, C), 2.0)),
@@ -92,6 +101,7 @@ PLANTED: dict[str, tuple[set[str], Callable[[], Tensor]]] = {
     "a fifth of the channels dead": ({"dead_channels"}, lambda: with_zeros(0.2)),
     "an eighth of the channels stuck": ({"saturated_channels"}, stuck),
     "half of the channels in pairs of copies": ({"channel_redundancy"}, with_copies),
+    "one image fifty times as far from the mean": ({"sample_domination"}, one_away),
     "an offset of five deviations": ({"mean_dominance"}, lambda: rows() + 5),
 }
 
@@ -112,15 +122,43 @@ def test_oversmoothed_positions_are_found_and_varied_ones_are_not():
     assert kinds(stats_of(smooth[:, :1])) == set()  # one position agrees with itself
 
 
+def in_classes() -> tuple[Tensor, Tensor]:
+    """Four tight classes in three directions, and which row is of which."""
+    label = torch.arange(20 * C) % 4
+    return 10 * normal(4, C, seed=3)[label] + 0.05 * rows(), label
+
+
 def test_a_low_rank_that_the_classes_explain_is_a_note():
     label = torch.arange(20 * C) % 4
-    x = 10 * normal(4, C, seed=3)[label] + 0.05 * rows()
-    assert "dimensional_collapse" not in kinds(of_rows(x, labels=label))
-    notes = [finding for finding in diagnose(of_rows(x, labels=label)) if finding.kind == "class_structured"]
-    assert [note.fault for note in notes] == [False]
+    spread = 4 * normal(20 * C, 3, seed=5) @ normal(3, C, seed=6)  # clusters that touch: labels alone tell of them
+    x = 10 * normal(4, C, seed=3)[label] + spread + 0.05 * rows()
     assert "dimensional_collapse" in kinds(of_rows(x))
-    [fault] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "dimensional_collapse"]
-    assert "cannot tell class structure from low rank here" in fault.text
+    told = diagnose(of_rows(x, labels=label), thresholds={"classes_explain": 0.5})
+    [note] = [finding for finding in told if finding.kind == "class_structured"]
+    assert not note.fault
+    assert "the classes explain" in note.text
+    assert "dimensional_collapse" not in {finding.kind for finding in told}
+
+
+def test_tight_clusters_are_a_note_without_any_label():
+    x, _ = in_classes()
+    assert "dimensional_collapse" not in kinds(of_rows(x))
+    [note] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "class_structured"]
+    assert not note.fault
+    assert "its clusters reach a silhouette of 0.9" in note.text
+    assert {"cluster_silhouette", "effective_rank_null_share"} <= set(note.evidence.metric)
+
+
+def test_where_no_rows_were_kept_the_finding_says_what_it_cannot_tell():
+    x, label = in_classes()
+    stats = summarise(x[:, None], torch.arange(len(x)), ("all",), labels=label)["all"]
+    [fault] = [finding for finding in diagnose(stats) if finding.kind == "dimensional_collapse"]
+    assert fault.text.endswith("cannot tell class structure from low rank: no rows kept")
+    [fault] = [each for each in diagnose(of_rows(rows()[:19, :3] @ rotation(C)[:3])) if "dimensional" in each.kind]
+    assert fault.text.endswith("low rank: 19 kept rows, at least 20 are needed to see clusters")
+    table = analyze(stats)
+    [fault] = [each for each in diagnose(table[table.metric != "cluster_silhouette"]) if "dimensional" in each.kind]
+    assert fault.text.endswith("low rank: the table does not hold cluster_silhouette")
 
 
 def test_what_pooled_rows_say_of_the_classes_holds_for_sampled_positions_too():
@@ -142,6 +180,19 @@ def test_few_rows_and_one_image_are_said():
     assert kinds(of_rows(normal(20, C)), faults=False) == {"insufficient_samples"}
     assert kinds(of_rows(normal(1, 1)), faults=False) == {"insufficient_samples"}
     assert kinds(stats_of(normal(12, 1, 16).repeat(1, 9, 1)), faults=False) >= {"insufficient_samples"}
+
+
+def test_images_with_the_same_positions_in_another_order_have_collapsed():
+    pattern = normal(6, 16)
+    order = torch.rand(200, 6, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
+    for mean in (0, 1):
+        features = (pattern - pattern.mean(dim=0) + mean)[order].float()
+        stats = summarise(features, torch.arange(200), ("sampled:2", "pooled"))
+        finding, *rest = diagnose(Capture({("a", key): each for key, each in stats.items()}))
+        # Pooled, no channel moves, and at a mean of zero some are zero to the bit.
+        assert {each.kind for each in rest if each.fault} <= {"saturated_channels", "dead_channels"}
+        assert (finding.kind, finding.severity) == ("complete_collapse", 1)
+        assert finding.text == "gives every image the same features once pooled, but for rounding"
 
 
 def test_values_that_are_not_finite_come_first():
@@ -205,8 +256,52 @@ def test_what_cannot_be_diagnosed_is_refused_in_words():
         diagnose(history(0.2).drop(columns=["site", "n_effective"]))
 
 
+def test_severity_has_the_interval_of_the_metric_it_rests_on():
+    [finding] = diagnose(table(row(0.4, seed=0, metric="dead_channels", low=0.05, high=0.55)))
+    assert finding.severity == pytest.approx(0.3 / 0.9)
+    assert (finding.severity_low, finding.severity_high) == (0, pytest.approx(0.5))
+    [finding] = diagnose(history(0.4))
+    assert math.isnan(finding.severity_low)
+    assert math.isnan(finding.severity_high)
+    [note] = diagnose(table(row(0.05, seed=0, metric="dead_channels", low=0.01, high=0.2)))
+    assert math.isnan(note.severity_high)
+
+
+def test_a_share_of_the_null_has_the_interval_of_the_rank_over_the_null():
+    rank = row(2.0, seed=0, metric="effective_rank", low=1.5, high=3.0, n_effective=300.0)
+    share = row(0.125, seed=0, metric="effective_rank_null_share", n_effective=300.0)
+    [finding] = diagnose(table(rank, share))
+    assert finding.severity == pytest.approx(1 - 0.125 / 0.25)
+    assert finding.severity_low == pytest.approx(1 - 3 / 16 / 0.25)
+    assert finding.severity_high == pytest.approx(1 - 1.5 / 16 / 0.25)
+    null = finding.null
+    assert null is not None
+    assert (null.metric, null.value, null.n_effective) == ("effective_rank", 16, 300)
+    assert finding.thresholds == {"few_directions": 0.25, "many_starved": 0.5}
+
+
+def test_a_fixed_threshold_is_held_against_no_null_and_named():
+    [finding] = diagnose(history(0.4))
+    assert finding.null is None
+    assert finding.thresholds == {"many_dead": 0.1}
+
+
+def test_thresholds_of_the_users_own_decide():
+    assert diagnose(history(0.4), thresholds={"many_dead": 0.5})[0].fault is False
+    assert diagnose(history(0.05), thresholds={"many_dead": 0.04})[0].fault is True
+    with pytest.raises(LookupError, match="did you mean 'many_dead'"):
+        diagnose(history(0.4), thresholds={"many_deaf": 0.5})
+
+
+def test_a_metric_without_a_value_is_no_finding():
+    names = ("variance_share", "dead_channels", "effective_rank_null_share", "top_images_share", "cluster_silhouette")
+    assert diagnose(table(*(row(math.nan, seed=0, metric=name, status="insufficient") for name in names))) == []
+
+
 def test_every_rule_gives_reason_and_advice():
     for rule in RULES:
         assert rule.reason
         assert rule.advice
+        assert rule.source
+        assert set(rule.metrics) <= set(METRICS)
         assert rule.says

@@ -11,12 +11,13 @@ from collapse_lab.metrics._metric import METRICS, measure
 from collapse_lab.metrics.embedding import (
     class_variance_share,
     embedding_std,
+    image_variance_share,
     pair_cosine_centred,
     pair_cosine_raw,
     variance_share,
 )
 from collapse_lab.metrics.spectrum import effective_rank
-from collapse_lab.stats.accumulate import summarise
+from collapse_lab.stats.accumulate import stats_of, summarise
 from tests import reference
 from tests.metrics.planted import normal, of_rows, rotation
 from tests.tolerances import EXACT64, ROUNDED_ROWS, SAMPLING
@@ -159,3 +160,25 @@ def test_images_without_a_label_are_no_class():
     some = torch.where(torch.arange(100) < 60, label, -1)
     expected = class_variance_share(of_rows(x[:60], labels=label[:60]))
     assert class_variance_share(of_rows(x, labels=some)) == pytest.approx(expected, rel=EXACT64)
+
+
+def test_the_variance_between_images_is_a_share_of_the_energy_of_all_positions():
+    x = normal(60, 5, 3) + normal(60, 1, 3, seed=1) + 2
+    between = x.mean(dim=1).var(dim=0, correction=0).sum()
+    expected = between / x.square().sum(dim=2).mean()
+    for stats in summarise(x, torch.arange(60), ("sampled:2", "pooled", "all")).values():
+        assert image_variance_share(stats) == pytest.approx(expected.item(), rel=EXACT64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+def test_images_with_the_same_positions_in_another_order_are_the_same_once_pooled(dtype, mean):
+    pattern = normal(6, 8)
+    pattern = pattern - pattern.mean(dim=0) + mean
+    order = torch.rand(40, 6, generator=torch.Generator().manual_seed(0)).argsort(dim=1)
+    features = pattern[order].to(dtype)
+    assert image_variance_share(stats_of(features)) == 0
+    assert variance_share(stats_of(features)) > 0.1
+    apart = features.clone()
+    apart[0] += 1e-4
+    assert image_variance_share(stats_of(apart)) > 0

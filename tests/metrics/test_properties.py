@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import collapse_lab.findings.clusters
 import collapse_lab.findings.nulls
-import collapse_lab.metrics  # noqa: F401  (both fill METRICS)
+import collapse_lab.metrics  # noqa: F401  (all three fill METRICS)
 from collapse_lab.metrics._metric import METRICS, Measurement, measure
 from collapse_lab.stats.accumulate import Accumulator, stats_of, summarise
 from collapse_lab.stats.layer import LayerStats
@@ -60,6 +61,8 @@ COUNTS_ROWS = {
     "effective_rank_null_share",  # the null is drawn at equal n
     "starved_directions",
     "directions_above_chance",  # the edge of chance moves with n
+    "cluster_silhouette",  # a copy of a row lies in its cluster at distance 0
+    "top_images_share",  # a copy shares what one image held
 }
 """Metrics that say something of the number of rows; to every other one a set twice over is the same set."""
 

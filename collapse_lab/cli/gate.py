@@ -1,0 +1,48 @@
+"""What `analyze --fail-on` asks of the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collapse_lab.findings.diagnose import Finding
+
+EXIT_GATE = 5
+
+
+def read_gates(given: Iterable[str], sites: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(kind, sites) of each KIND[:PATTERN]; no pattern is every site.
+
+    Raises typer.BadParameter for an unknown kind, with the nearest, and LookupError for a pattern that matches no site.
+    """
+    return [_gate(each, sites) for each in given]
+
+
+def _gate(given: str, sites: Sequence[str]) -> tuple[str, list[str]]:
+    from collapse_lab.capture.sites import matches_path
+    from collapse_lab.findings.rules import KINDS
+    from collapse_lab.registry import nearest
+
+    kind, colon, pattern = given.partition(":")
+    if kind not in KINDS:
+        raise typer.BadParameter(f"--fail-on: no kind is called {kind!r}{nearest(kind, KINDS)}")
+    matched = [site for site in sites if matches_path(pattern, site)] if colon else list(sites)
+    if not matched:
+        raise LookupError(f"--fail-on {given}: no site matches {pattern!r}{nearest(pattern, sites)}")
+    return kind, matched
+
+
+def failed(findings: Iterable[Finding], gates: Iterable[tuple[str, list[str]]]) -> list[Finding]:
+    """The findings that a gate names. Of a kind that can be a fault only faults count: a few dead channels pass."""
+    from collapse_lab.findings.rules import FAULTS
+
+    gates = list(gates)
+    return [
+        finding
+        for finding in findings
+        if (finding.fault or finding.kind not in FAULTS)
+        and any(finding.kind == kind and finding.site in sites for kind, sites in gates)
+    ]
