@@ -258,9 +258,9 @@ def show(table: pd.DataFrame) -> str:
     """Percent of the intervals that hold the truth: a line a family, width and number of rows."""
     percent = table.assign(coverage=(100 * table.coverage).round(1))
     wide = percent.pivot_table(
-        index=["family", "width", "rows_a_channel", "images"], columns="metric", values="coverage", sort=False
+        index=["family", "width", "rows_a_channel", "images"], columns="metric", values="coverage"
     )
-    return wide.to_string(na_rep="")
+    return wide[[name for name in HEADLINE if name in wide]].to_string(na_rep="")
 
 
 def measure_coverage(quick: bool) -> Result:
@@ -278,7 +278,14 @@ def measure_coverage(quick: bool) -> Result:
         ("interval_coverage_min_below_20d", below.min() if len(below) else None, None, "higher", "not in quick form"),
     )
     claims = [
-        Claim(name=name, value=value, unit="share", target=target, better=better, reason=reason)
+        Claim(
+            name=name,
+            value=None if value is None else float(value),
+            unit="share",
+            target=target,
+            better=better,
+            reason=reason,
+        )
         for name, value, target, better, reason in found
     ]
     return Result(claims=claims, tables={"coverage": table.to_dict("records"), "draws": [{"draws": draws}]})

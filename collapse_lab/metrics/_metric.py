@@ -28,9 +28,10 @@ HEADLINE = (
 )
 """The metrics with replicates, intervals and a primary test; everything else is computed once."""
 
-ENTROPY_RANK = 5.0
+ENTROPY_RANK = 10.0
 """A rank of entropy or participation, or any other summary of a whole spectrum, estimates nothing but itself below
-this many effective rows a channel."""
+this many effective rows a channel: the 95 % interval of the effective rank holds the population's value in 93 to 98 %
+of draws from there on, and in as few as 82 % at half as many (`benchmarks/coverage.py`)."""
 
 
 class NoValueError(Exception):

@@ -141,7 +141,7 @@ def test_tied_directions_are_left_out_together():
     assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=0.05)
 
 
-def test_below_five_rows_a_channel_the_ranks_have_no_values():
+def test_below_ten_rows_a_channel_the_ranks_have_no_values():
     _, _, estimated = both(power_law(100, 30), "pooled")
     assert {"effective_rank", "participation_ratio"}.isdisjoint(estimated)
     assert {"stable_rank", "variance_share"} <= set(estimated)
