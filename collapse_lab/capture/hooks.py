@@ -55,6 +55,11 @@ def observe(
         raise ValueError(
             "a compiled module runs past hooks set later; give the module it was compiled from (._orig_mod)"
         )
+    if min(groups, keep_rows, keep_maps) < 0:
+        raise ValueError(
+            f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
+            f"got {groups}, {keep_rows} and {keep_maps}"
+        )
     positions = (positions,) if isinstance(positions, str) else tuple(positions)
     for policy in positions:
         sampled_count(policy)

@@ -19,9 +19,14 @@ _CHANNELS_LAST = {2: "image channel", 3: CANONICAL, 4: "image height width chann
 
 
 def kind_of(site: str) -> str:
-    """The last name of a path, a numbered one by its parent's in the singular: `stages.2.blocks.0` is a block."""
+    """The last name of a path, a numbered one by its parent's in the singular: `stages.2.blocks.0` is a block.
+
+    A bare number, as in an nn.Sequential, is a layer."""
     *before, last = site.split(".")
-    return before[-1].removesuffix("s") if last.isdigit() and before else last
+    named = [name for name in (*before, last) if not name.isdigit()]
+    if not last.isdigit():
+        return last
+    return named[-1].removesuffix("s") if named else "layer"
 
 
 def find_sites(model: nn.Module) -> dict[str, nn.Module]:

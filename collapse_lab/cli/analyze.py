@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from collapse_lab.findings.diagnose import Finding
 
-ALWAYS = ("site", "positions", "metric", "value", "low", "high", "status")
+ALWAYS = ("site", "positions", "metric", "value", "corrected", "low", "high", "status")
 
 
 def analyze(
@@ -32,18 +32,23 @@ def analyze(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document (see analysis.schema.json).")] = False,
 ) -> None:
     """The metrics of the last step, and what they mean."""
-    from collapse_lab.findings.diagnose import diagnose
+    from collapse_lab.findings.diagnose import diagnose, unjudged
+    from collapse_lab.findings.table import checked
     from collapse_lab.metrics._metric import HEADLINE, METRICS
 
-    table = _table(path)
+    table = checked(_table(path))
     for name in metric or []:
         if name not in set(table.metric):
             METRICS[name]  # an unknown name raises with the nearest one
+            raise LookupError(f"{path} holds no {name}; it was made before, or of chosen metrics: analyse it anew")
     chosen = metric or (list(table.metric.unique()) if every else list(HEADLINE))
     last = table[table.step == table.step.max()]
-    gates = gate.read_gates(fail_on or [], list(last.site.unique()))
+    sites = list(last[last.channels > 0].site.unique())
+    gates = gate.read_gates(fail_on or [], sites)
     last = last[last.metric.isin(chosen)]
     findings = diagnose(table, thresholds=thresholds)
+    silent = unjudged(table)
+    gate.check_judged(gates, silent)
     stopped = gate.failed(findings, gates)
     against = nulls.nulls_of(path, untrained) if null or untrained else None
     if json:
@@ -57,10 +62,13 @@ def analyze(
             **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
     else:
-        output.print_table(f"{path}, step {last.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+        output.print_table(f"{path}, step {table.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
         if against is not None:
             nulls.print_nulls(*against)
         _print_findings(findings)
+        everywhere = [kind for kind, where in silent.items() if set(where) == set(sites)]
+        if everywhere:
+            output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
     for finding in stopped:
         text = f"collapse-lab: --fail-on {finding.kind}: {finding.site or 'the features'} {finding.text}"
         output.human().print(text, markup=False)
@@ -94,7 +102,7 @@ def _finding(finding: Finding) -> dict[str, object]:
 def _print_findings(findings: list[Finding]) -> None:
     console = output.human()
     faults = [finding for finding in findings if finding.fault]
-    console.print("No fault found." if not faults else f"{len(faults)} faults, worst first:", markup=False)
+    console.print("No fault found." if not faults else f"{len(faults)} faults, the worst kind first:", markup=False)
     for finding in findings:
         mark = "!" if finding.fault else "·"
         console.print(f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}", markup=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collapse_lab.findings.places import Align
 
 COLUMNS = (
-    *("contrast", "metric", "value", "low", "high", "effect", "p_holm", "called"),
+    *("contrast", "metric", "value", "corrected", "low", "high", "effect", "p_holm", "called"),
     *("n_seeds", "n_images", "paired", "status"),
 )
 
@@ -57,7 +57,7 @@ def compare_runs(runs: Iterable[Path], baseline: str | None, at: str, align: str
 
 def print_comparison(comparison: Comparison) -> None:
     """The primary tests, one line each, with the same quantities at every earlier step that was compared."""
-    from collapse_lab.findings.compare import SUMMARY
+    from collapse_lab.findings.compare import FEWEST_SEEDS, SUMMARY
     from collapse_lab.findings.contrast import COMPARED
     from collapse_lab.metrics._metric import HEADLINE
 
@@ -67,3 +67,7 @@ def print_comparison(comparison: Comparison) -> None:
     columns = [*(["step"] if rows.step.nunique() > 1 else []), *COLUMNS, *(["widths"] if rows.widths.any() else [])]
     title = f"Last third of depth, step {comparison.step}, 95 % intervals over seeds and images"
     output.print_table(title, columns, rows[columns].itertuples(index=False))
+    if rows.empty:
+        output.human().print("There is one arm alone: nothing to compare it with.")
+    elif rows.n_seeds.min() < FEWEST_SEEDS:
+        output.human().print(f"Of arms with fewer than {FEWEST_SEEDS} seeds no difference is called.")

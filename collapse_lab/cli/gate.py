@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -29,10 +29,22 @@ def _gate(given: str, sites: Sequence[str]) -> tuple[str, list[str]]:
     kind, colon, pattern = given.partition(":")
     if kind not in KINDS:
         raise typer.BadParameter(f"--fail-on: no kind is called {kind!r}{nearest(kind, KINDS)}")
+    if colon and not pattern:
+        raise typer.BadParameter(f"--fail-on: {given!r} names no site; leave the colon out for all of them")
     matched = [site for site in sites if matches_path(pattern, site)] if colon else list(sites)
     if not matched:
         raise LookupError(f"--fail-on {given}: no site matches {pattern!r}{nearest(pattern, sites)}")
     return kind, matched
+
+
+def check_judged(gates: Iterable[tuple[str, list[str]]], unjudged: Mapping[str, Sequence[str]]) -> None:
+    """Raises ValueError where a gate could not close because nothing it rests on was measured at any of its sites."""
+    for kind, sites in gates:
+        if set(sites) <= set(unjudged.get(kind, ())):
+            raise ValueError(
+                f"--fail-on {kind}: it cannot be judged, no metric that it rests on has a value at "
+                f"{', '.join(site or 'the features' for site in sites[:5])}; analyse the capture anew"
+            )
 
 
 def failed(findings: Iterable[Finding], gates: Iterable[tuple[str, list[str]]]) -> list[Finding]:

@@ -10,6 +10,7 @@ import pandas as pd
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.reading import Reading
 from collapse_lab.findings.shuffles import shuffled_moments, shuffled_rows
+from collapse_lab.findings.table import as_capture
 from collapse_lab.findings.twin import check_twin, untrained_twin
 from collapse_lab.stats.layer import LayerStats
 
@@ -33,7 +34,7 @@ def against_nulls(
     equal n. Every shuffle of rows costs what an analysis of the site does. `on_site` is called with site and positions
     when these are done. Raises ValueError for an untrained capture of other images or channels, or of other sites.
     """
-    whole, twin = _as_capture(measured), None if untrained is None else _as_capture(untrained)
+    whole, twin = as_capture(measured), None if untrained is None else as_capture(untrained)
     if twin is not None:
         check_twin(whole, twin)
     rows = []
@@ -47,7 +48,3 @@ def against_nulls(
         if on_site is not None:
             on_site(*key)
     return pd.DataFrame(rows, columns=["site", "positions", "depth", *(each.name for each in fields(Reading))])
-
-
-def _as_capture(measured: Capture | LayerStats) -> Capture:
-    return measured if isinstance(measured, Capture) else Capture({("", "all"): measured})

@@ -60,8 +60,9 @@ def _of_arm(arm: str, runs: Runs) -> pd.DataFrame:
         table = checked(run if isinstance(run, pd.DataFrame) else read_table(Run(Path(run)).metrics))
         if table.empty:
             raise ValueError(f"run {place} of arm {arm!r} is a table without rows; capture it again")
-        bare = bool((table.run == "").all())  # of no run: seeds are numbered by place
-        tables.append(table.assign(arm=arm, seed=place) if bare else table.assign(arm=arm))
+        # As `analyze` leaves it, of no run and of seed 0: then the place in the list is the seed.
+        bare = bool((table.run == "").all() and (table.seed == 0).all())
+        tables.append(table.assign(arm=arm, seed=place if bare else table.seed))
     merged = pd.concat(tables, ignore_index=True)
     repeated = merged.duplicated(["seed", "step", "site", "positions", "metric"])
     if repeated.any():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from collapse_lab.capture.store import Capture
+from collapse_lab.findings.table import as_capture
 from collapse_lab.metrics._metric import METRICS, NoValueError, measure
 from collapse_lab.metrics.embedding import kept_rows
 from collapse_lab.stats.accumulate import stats_of
@@ -26,7 +27,7 @@ def n_curve(measured: Capture | LayerStats, metrics: Sequence[str] = ENTROPY_RAN
     """
     for name in metrics:
         METRICS[name]
-    whole = measured if isinstance(measured, Capture) else Capture({("", "all"): measured})
+    whole = as_capture(measured)
     rows = []
     for (site, positions), stats in whole.items():
         for part in _samples(stats):

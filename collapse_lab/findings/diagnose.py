@@ -1,6 +1,6 @@
 """From numbers to findings: every kind of collapse that the metrics see, with its evidence and what to try.
 
-There is no score: the verdict is the list, worst first. What holds when stands in `rules`, the thresholds in
+There is no score: the verdict is the list, the worst kind first. What holds when stands in `rules`, the thresholds in
 thresholds.toml.
 """
 
@@ -71,7 +71,10 @@ class _Held:
 def diagnose(
     measured: pd.DataFrame | Capture | LayerStats, *, thresholds: Mapping[str, float] | Path | str | None = None
 ) -> list[Finding]:
-    """All findings of one run, worst first; an empty list is healthy.
+    """All findings of one run, the worst kind first; an empty list is healthy, as far as `unjudged` says nothing.
+
+    Collapse of directions is held against the same channels without correlation, so unequal channels alone are none: a
+    layer whose variance lies in one channel of 64 has no finding here; read `effective_rank` and `variance_imbalance`.
 
     A table of several steps gives each finding its onset; findings are those of the last step. Where no rows were kept,
     a low rank that comes from classes cannot be told from collapse, and the finding says so. `thresholds` replace
@@ -94,6 +97,22 @@ def diagnose(
         for (place, site), held in history[last].items()
     ]
     return sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site))
+
+
+def unjudged(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Kind -> sites of the last step where no metric that its rules rest on has a value, or a status that says why.
+
+    A constant layer or one that is not finite is judged by these facts. What has no value by its own rule, as the
+    cosine of positions where there is one, is not judged either.
+    """
+    last = table[(table.step == table.step.max()) & (table.channels > 0)]
+    broken = set(last[last.status.isin(["degenerate", "non_finite"])].site)
+    valued = last[last.value.notna()].groupby("metric").site.agg(set)
+    found: dict[str, list[str]] = {}
+    for rule in RULES:
+        known = broken.union(*(valued.get(metric, set()) for metric in rule.decisive))
+        found.setdefault(rule.kind, [site for site in last.site.unique() if site not in known])
+    return {kind: sites for kind, sites in found.items() if sites}
 
 
 def _held(table: pd.DataFrame, bounds: Limits) -> dict[tuple[int, str], _Held]:
@@ -160,9 +179,12 @@ def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, tab
 
 
 def _interval(rule: Rule, values: Values, bounds: Limits) -> tuple[float, float]:
-    metric = rule.metrics[0]
+    metric, *others = rule.metrics
     ends = [number(values, f"{end} {metric}") for end in ("low", "high")]
-    if not rule.fault or any(map(math.isnan, ends)):
+    alone = {**values, **dict.fromkeys(others, math.nan)}
+    # Where another metric made it so bad, the interval of this one says nothing of the severity.
+    decides = rule.severity(alone, bounds) == rule.severity(values, bounds)
+    if not rule.fault or not decides or any(map(math.isnan, ends)):
         return math.nan, math.nan
     low, high = sorted(_clamped(rule.severity({**values, metric: end}, bounds) or 0.0) for end in ends)
     return low, high

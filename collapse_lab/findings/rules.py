@@ -38,6 +38,13 @@ class Rule:
     reason: str
     fault: bool = True
 
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """The metrics of which one must have a value for the rule to hold or not."""
+        return tuple(metric for metric in self.metrics if metric not in STRUCTURE and metric != "effective_rank") or (
+            self.metrics
+        )
+
 
 def _says_complete(values: Values) -> str:
     if pooled_alike(values, {}) is not None:
@@ -47,9 +54,11 @@ def _says_complete(values: Values) -> str:
 
 def _says_dimensional(values: Values) -> str:
     share, rank = number(values, "effective_rank_null_share"), number(values, "effective_rank")
+    starved = number(values, "starved_directions")
     text = (
         f"uses {rank:.1f} directions of {values['channels']:.0f} "
-        f"({share:.0%} of what its channels would use if they were unrelated)"
+        f"({share:.0%} of what its channels would use if they were unrelated"
+        + (f"; {starved:.0%} of its directions are starved)" if starved > 0 else ")")
     )
     if all(math.isnan(number(values, metric)) for metric in STRUCTURE):
         text += f"; cannot tell class structure from low rank: {_no_rows(values)}"
@@ -63,9 +72,9 @@ def _no_rows(values: Values) -> str:
 
 def _says_structured(values: Values) -> str:
     explained, silhouette = (number(values, metric) for metric in STRUCTURE)
-    why = f"the classes explain {explained:.0%} of the variance" if explained == explained else ""
-    clusters = f"its clusters reach a silhouette of {silhouette:.2f}" if silhouette == silhouette else ""
-    return f"has few directions for a reason: {', '.join(filter(None, (why, clusters)))}"
+    why = f"its classes explain {explained:.0%} of the variance" if explained == explained else ""
+    clusters = f"its rows stand in clusters of silhouette {silhouette:.2f}" if silhouette == silhouette else ""
+    return f"has few directions, but structure: {', '.join(filter(None, (clusters, why)))}"
 
 
 RULES = (
@@ -89,6 +98,16 @@ RULES = (
         reason="a constant plus small noise has a healthy centred spectrum; only the share that varies shows it",
     ),
     Rule(
+        kind="sample_domination",
+        severity=above("top_images_share", "few_images_dominate"),
+        metrics=("top_images_share",),
+        thresholds=("few_images_dominate",),
+        says="owes {top_images_share:.0%} of its scatter to a hundredth of its images, or to one",
+        advice="look at these images first (blank or broken?); then at a norm that amplifies without bound",
+        source="Hampel et al., Robust Statistics, 1986, on the influence of one sample",
+        reason="every rank and correlation of such a layer describes a few images",
+    ),
+    Rule(
         kind="dimensional_collapse",
         severity=dimensional,
         metrics=("effective_rank_null_share", "starved_directions", "effective_rank", *STRUCTURE),
@@ -104,7 +123,7 @@ RULES = (
         severity=above("dead_channels", "many_dead"),
         metrics=("dead_channels",),
         thresholds=("many_dead",),
-        says="has {dead_channels:.0%} of its channels at zero on every image",
+        says="has {dead_channels:.0%} of its channels at zero, or below 1e-6 of the largest, on every image",
         advice="lower the initialisation's scale or the learning rate, or let channels compete (GRN)",
         source="Woo et al., CVPR 2023; Lu et al., Commun. Comput. Phys. 28, 2020",
         reason="a tenth of the channels is capacity paid for and never used",
@@ -140,16 +159,6 @@ RULES = (
         reason="positions that agree to 0.95 leave nothing to localise with",
     ),
     Rule(
-        kind="sample_domination",
-        severity=above("top_images_share", "few_images_dominate"),
-        metrics=("top_images_share",),
-        thresholds=("few_images_dominate",),
-        says="owes {top_images_share:.0%} of its scatter to a hundredth of its images, or to one",
-        advice="look at these images first (blank or broken?); then at a norm that amplifies without bound",
-        source="Hampel et al., Robust Statistics, 1986, on the influence of one sample",
-        reason="every rank and correlation of such a layer describes a few images",
-    ),
-    Rule(
         kind="mean_dominance",
         severity=mean_dominates,
         metrics=("pair_cosine_raw", "variance_share"),
@@ -175,7 +184,7 @@ RULES = (
         severity=some_dead,
         metrics=("dead_channels",),
         thresholds=("many_dead",),
-        says="has {dead_channels:.1%} of its channels at zero on every image",
+        says="has {dead_channels:.1%} of its channels at zero, or below 1e-6 of the largest, on every image",
         advice="watch it; under a tenth is common",
         source="threshold many_dead",
         reason="fewer than a tenth is a note",
@@ -202,7 +211,7 @@ RULES = (
         fault=False,
     ),
 )
-"""In the order of how bad they are."""
+"""In the order of how bad they are; what makes others untrustworthy comes before them."""
 
 KINDS = tuple(dict.fromkeys(rule.kind for rule in RULES))
 FAULTS = frozenset(rule.kind for rule in RULES if rule.fault)

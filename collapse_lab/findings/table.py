@@ -72,12 +72,14 @@ def capture(
 def analyze(measured: Capture | LayerStats, *, on_site: Callable[[str, str], object] | None = None) -> pd.DataFrame:
     """Every metric of every site and position policy, one row each; `site` is "" for bare statistics.
 
-    `value` is the plain value (NaN = none), `corrected` the bias-corrected one that the 95 % interval [low, high] is
-    centred on; the interval is for the population and need not contain `value`;
-    a `biased` value has none. `replicates` are the values without
-    each of `group_sizes` groups of images. `on_site` is called with site and positions when these are measured.
+    `value` is the plain value (NaN = none), `corrected` the bias-corrected one, [low, high] the 95 % interval around
+    it, for the population: it need not contain `value`. Only headline metrics have one, and only where leave-one-out
+    values were taken: by `capture`, of 64 images or more (of more than 1,024 channels, where rows were kept). A
+    `biased` value has none. That of `stable_rank` reaches further up where the first direction is one of several
+    equally strong (see `findings.leading`). `replicates` are the values without each of `group_sizes` groups of images.
+    `on_site` is called with site and positions when these are measured. Raises TypeError for anything else.
     """
-    whole = measured if isinstance(measured, Capture) else Capture({("", "all"): measured})
+    whole = as_capture(measured)
     rows = []
     for (site, positions), stats in whole.items():
         where = {**ORIGIN, "site": site, "positions": positions, "depth": whole.depth(site), "channels": stats.channels}
@@ -88,6 +90,18 @@ def analyze(measured: Capture | LayerStats, *, on_site: Callable[[str, str], obj
         if on_site is not None:
             on_site(site, positions)
     return pd.DataFrame(rows)
+
+
+def as_capture(measured: Capture | LayerStats) -> Capture:
+    """Bare statistics as a capture of one site without a name; raises TypeError for what is neither."""
+    if isinstance(measured, Capture):
+        return measured
+    if not isinstance(measured, LayerStats):
+        raise TypeError(
+            f"expected a capture or statistics, got {type(measured).__name__}; features become statistics by "
+            f"cl.stats_of(features), a saved capture comes back by cl.load_capture(folder)"
+        )
+    return Capture({("", "all"): measured})
 
 
 def series_table(measured: Capture) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,8 @@ def limits(changed: Mapping[str, Any] | Path | str | None = None) -> Limits:
     A file holds `name = value`, or tables with `value` as the published one has. Raises LookupError for an unknown
     name, ValueError for a value outside (0, 1) or a file that is no TOML, FileNotFoundError for no file.
     """
+    if changed is not None and not isinstance(changed, Mapping | Path | str):
+        raise TypeError(f"thresholds are values by name or a TOML file, got {type(changed).__name__}")
     known = published()
     given = _read(Path(changed)) if isinstance(changed, Path | str) else dict(changed or {})
     return {name: known[name].value for name in known} | {
@@ -60,17 +63,20 @@ def _read(path: Path) -> dict[str, Any]:
 def _value_of(path: Path, name: str, entry: Any) -> Any:
     if not isinstance(entry, dict):
         return entry
-    published()[name]  # an unknown name raises with the nearest one
+    own = published()[name]  # an unknown name raises with the nearest one
+    for key, told in entry.items():
+        if key not in ("value", "reason") and told != getattr(own, key, None):
+            raise ValueError(f"{path}: only the value of {name} can be changed, not its {key} ({told!r})")
     if "value" not in entry:
         raise ValueError(f"{path}: the table {name} has no value; write {name} = {published()[name].value:g}")
     return entry["value"]
 
 
 def _checked(name: str, value: Any, threshold: Threshold) -> float:
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if not 0 < number < 1:
         raise ValueError(
             f"the threshold {name} of {threshold.metric} must be a number between 0 and 1, got {value!r} "
             f"(published: {threshold.value:g})"
         )
-    return float(number)
+    return number

@@ -21,6 +21,12 @@ def check_twin(whole: Capture, twin: Capture) -> None:
             f"the untrained capture has no site and positions in common: it has {', '.join(twin.sites[:5])} ..., "
             f"the other {', '.join(whole.sites[:5])} ...; capture the same sites and positions of both"
         )
+    built = [each.facts.get("architecture") for each in (whole, twin)]
+    if None not in built and built[0] != built[1]:
+        raise ValueError(
+            f"the untrained capture is of another architecture, {built[1]}, than {built[0]}: a twin differs in its "
+            f"training alone"
+        )
     for key in common:
         own, other = whole[key], twin[key]
         if own.images_hash != other.images_hash:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Protocol, Self, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -201,7 +202,9 @@ def _read(
 ) -> _Read:
     """Look at a batch a few images at a time: float64 copies of all of it are never held at once."""
     if not features.is_floating_point():
-        raise TypeError(f"statistics are taken of floating-point features, got {features.dtype}")
+        raise TypeError(
+            f"statistics are taken of floating-point features, got {features.dtype}; convert them, as by .float()"
+        )
     if not features.shape[2]:
         raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
     eps = torch.finfo(features.dtype).eps
@@ -298,7 +301,7 @@ def stats_of(array: Any, *, layout: str = "image position channel", labels: Any 
     TypeError for integers.
     """
     # An array is copied: torch would warn of one that must not be written to.
-    features = as_features(array.detach() if isinstance(array, Tensor) else torch.tensor(array), layout)
+    features = as_features(array.detach() if isinstance(array, Tensor) else torch.tensor(np.array(array)), layout)
     count, device = len(features), features.device
     identity = told_apart(range(count) if ids is None else read_ids(ids, count), Counter())
     classes = None if labels is None else read_labels(labels, count).to(device)

@@ -285,3 +285,9 @@ def test_one_bad_value_in_one_image_leaves_the_others_measured():
         visible=~((torch.arange(8) == 5)[:, None] & (torch.arange(16) == 0)),
     )["all"]
     assert torch.allclose(stats.scatter, clean.scatter, rtol=EXACT64)
+
+
+@pytest.mark.parametrize("setting", [{"groups": -1}, {"keep_rows": -1}, {"keep_maps": -2}])
+def test_negative_numbers_of_groups_rows_and_maps_are_refused(setting):
+    with pytest.raises(ValueError, match="are 0 or more, got"):
+        seen(Small(), images(9), **setting)

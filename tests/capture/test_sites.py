@@ -38,7 +38,16 @@ def test_a_pattern_goes_by_whole_names(pattern, path, fits):
 
 
 @pytest.mark.parametrize(
-    ("site", "kind"), [("stages.2.blocks.0", "block"), ("a.act", "act"), ("layers.3", "layer"), ("0", "0"), ("x", "x")]
+    ("site", "kind"),
+    [
+        ("stages.2.blocks.0", "block"),
+        ("a.act", "act"),
+        ("layers.3", "layer"),
+        ("0", "layer"),
+        ("3.1", "layer"),
+        ("blocks.2.0", "block"),
+        ("x", "x"),
+    ],
 )
 def test_a_kind_is_the_last_name_that_is_no_number(site, kind):
     assert kind_of(site) == kind

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.rules import KINDS
-from collapse_lab.findings.table import analyze, write_table
+from collapse_lab.findings.table import analyze, read_table, write_table
 from collapse_lab.stats.accumulate import summarise
 from tests.metrics.planted import normal, rotation
 
@@ -74,7 +74,7 @@ def test_fail_on_looks_at_every_site_whatever_metric_is_shown(ask, table):
     [
         ("dimension_collapse", 2, "did you mean 'dimensional_collapse'"),
         ("dead_channels:stages.9.*", 4, "no site matches 'stages.9.*'"),
-        ("dead_channels:", 4, "no site matches ''"),
+        ("dead_channels:", 2, "'dead_channels:' names no site; leave the colon out for all of them"),
     ],
 )
 def test_a_gate_that_could_never_close_is_refused(ask, table, asked, code, said):
@@ -103,7 +103,37 @@ def test_the_document_of_every_kind_of_layer_keeps_its_schema(ask, tmp_path):
 
 
 def test_the_schema_knows_every_kind():
-    assert SCHEMA["$defs"]["kind"]["enum"] == list(KINDS)
+    assert set(SCHEMA["$defs"]["kind"]["enum"]) == set(KINDS)
+
+
+def test_a_gate_does_not_pass_for_want_of_evidence(ask, table, tmp_path):
+    whole = read_table(table)
+    poor = {
+        "subset": whole[whole.metric == "rankme"],
+        "headline": whole[whole.metric.isin(["effective_rank", "dead_channels"])],
+        "no value": whole.assign(value=float("nan"), status="insufficient"),
+    }
+    for name, part in poor.items():
+        path = write_table(part, tmp_path / f"{name}.parquet")
+        code, out, err = ask("analyze", path, "--fail-on", "dimensional_collapse")
+        assert (code, out) == (4, ""), name
+        assert "cannot be judged" in err
+        assert "dimensional_collapse" in ask("analyze", path)[2].partition("Not judged, ")[2]
+
+
+def test_a_table_of_something_else_is_refused(ask, tmp_path):
+    path = tmp_path / "other.parquet"
+    pd.DataFrame({"img": [1], "label": [2]}).to_parquet(path)
+    code, out, err = ask("analyze", path)
+    assert (code, out) == (4, "")
+    assert "this is no table of metrics, it lacks:" in err
+
+
+def test_a_metric_that_the_table_does_not_hold_is_said_so(ask, table, tmp_path):
+    path = write_table(read_table(table).query("metric != 'rankme'"), tmp_path / "part.parquet")
+    code, out, err = ask("analyze", path, "--metric", "rankme")
+    assert (code, out) == (4, "")
+    assert "holds no rankme" in err
 
 
 def test_thresholds_come_from_a_file(ask, table, tmp_path):
@@ -122,6 +152,8 @@ def test_thresholds_come_from_a_file(ask, table, tmp_path):
         ("many_ded = 0.2", "did you mean 'many_dead'"),
         ("many_dead = 1.5", "must be a number between 0 and 1, got 1.5"),
         ("many_dead =", "is no TOML file of thresholds"),
+        ('[many_dead]\nvalue = 0.2\nfinding = "below"', "only the value of many_dead can be changed, not its finding"),
+        ("[many_dead]\nvalue = 0.2\nvlaue = 0.3", "not its vlaue"),
         (None, "there is no file of thresholds"),
     ],
 )

@@ -10,9 +10,11 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
-from collapse_lab.capture.store import load_capture
+from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.findings.against import against_nulls
-from collapse_lab.findings.table import capture
+from collapse_lab.findings.curve import n_curve
+from collapse_lab.findings.diagnose import diagnose
+from collapse_lab.findings.table import analyze, capture
 from collapse_lab.findings.uncertainty import jackknife
 from collapse_lab.metrics._metric import HEADLINE, measure
 from collapse_lab.stats.accumulate import stats_of, summarise
@@ -203,6 +205,21 @@ def test_other_images_sites_or_channels_are_refused(pair):
         against_nulls(pair[0], untrained=only)
     with pytest.raises(ValueError, match=r"has 4 channels and its untrained twin 5"):
         against_nulls(of_rows(normal(20, 4)), untrained=of_rows(normal(20, 5)))
+
+
+def test_a_twin_of_another_architecture_is_refused(pair):
+    named = [
+        Capture(dict(each), facts={"architecture": {"response": name}}) for each, name in zip(pair, "ab", strict=True)
+    ]
+    with pytest.raises(ValueError, match=r"of another architecture, \{'response': 'b'\}, than"):
+        against_nulls(named[0], untrained=named[1])
+    assert not against_nulls(named[0], untrained=Capture(dict(pair[1]))).empty  # of an unknown one
+
+
+def test_features_that_are_no_statistics_are_refused_with_what_makes_them_such():
+    for ask in (against_nulls, analyze, n_curve, diagnose):
+        with pytest.raises(TypeError, match=r"got ndarray; features become statistics by cl.stats_of"):
+            ask(np.ones((4, 3)))
 
 
 def test_other_numbers_of_rows_are_not_at_equal_n():

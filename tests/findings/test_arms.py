@@ -54,6 +54,15 @@ def test_a_frame_that_is_no_table_of_metrics_names_the_columns_it_lacks():
         tables_of({"a": [arm([1.0])[0].drop(columns="images_hash")]})
 
 
+def test_bare_tables_are_numbered_by_place_unless_they_have_seeds_of_their_own():
+    bare = [table(row(1.0, seed=0, run="")), table(row(2.0, seed=0, run=""))]
+    assert tables_of({"a": bare}).seed.tolist() == [0, 1]
+    own = [table(row(1.0, seed=7, run="")), table(row(2.0, seed=3, run=""))]
+    assert tables_of({"a": own}).seed.tolist() == [7, 3]
+    with pytest.raises(ValueError, match="arm 'a' has seed 7 twice"):
+        tables_of({"a": [own[0], own[0]]})
+
+
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ValueError, match="run 1 of arm 'a' is a table without rows"):
         tables_of({"a": [course(1), course(1).iloc[:0]]})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from collapse_lab.capture.store import Capture
-from collapse_lab.findings.diagnose import diagnose
+from collapse_lab.findings.diagnose import diagnose, unjudged
 from collapse_lab.findings.rules import RULES
 from collapse_lab.findings.table import analyze
 from collapse_lab.metrics._metric import METRICS
@@ -136,7 +136,7 @@ def test_a_low_rank_that_the_classes_explain_is_a_note():
     told = diagnose(of_rows(x, labels=label), thresholds={"classes_explain": 0.5})
     [note] = [finding for finding in told if finding.kind == "class_structured"]
     assert not note.fault
-    assert "the classes explain" in note.text
+    assert "its classes explain" in note.text
     assert "dimensional_collapse" not in {finding.kind for finding in told}
 
 
@@ -145,7 +145,7 @@ def test_tight_clusters_are_a_note_without_any_label():
     assert "dimensional_collapse" not in kinds(of_rows(x))
     [note] = [finding for finding in diagnose(of_rows(x)) if finding.kind == "class_structured"]
     assert not note.fault
-    assert "its clusters reach a silhouette of 0.9" in note.text
+    assert "its rows stand in clusters of silhouette 0.9" in note.text
     assert {"cluster_silhouette", "effective_rank_null_share"} <= set(note.evidence.metric)
 
 
@@ -173,7 +173,7 @@ def test_what_pooled_rows_say_of_the_classes_holds_for_sampled_positions_too():
 def test_a_few_dead_channels_are_a_note():
     findings = diagnose(of_rows(with_zeros(1 / C)))
     assert [(finding.kind, finding.fault, finding.severity) for finding in findings] == [("dead_channels", False, 0)]
-    assert findings[0].text == "has 2.1% of its channels at zero on every image"
+    assert findings[0].text == "has 2.1% of its channels at zero, or below 1e-6 of the largest, on every image"
 
 
 def test_few_rows_and_one_image_are_said():
@@ -278,6 +278,34 @@ def test_a_share_of_the_null_has_the_interval_of_the_rank_over_the_null():
     assert null is not None
     assert (null.metric, null.value, null.n_effective) == ("effective_rank", 16, 300)
     assert finding.thresholds == {"few_directions": 0.25, "many_starved": 0.5}
+
+
+def test_a_severity_that_another_metric_decides_has_no_interval():
+    rank = row(6.0, seed=0, metric="effective_rank", low=5.0, high=7.0)
+    share = row(0.375, seed=0, metric="effective_rank_null_share")
+    starved = row(0.75, seed=0, metric="starved_directions")
+    [finding] = diagnose(table(rank, share, starved))
+    assert finding.severity == pytest.approx(0.5)
+    assert math.isnan(finding.severity_low)
+    assert (
+        "38% of what its channels would use if they were unrelated; 75% of its directions are starved" in finding.text
+    )
+
+
+def test_what_makes_others_untrustworthy_comes_before_them():
+    x = rows()
+    x[0] *= 1000
+    assert [finding.kind for finding in diagnose(of_rows(x))][0] == "sample_domination"
+
+
+def test_what_nothing_was_measured_for_is_said_to_be_unjudged():
+    whole = analyze(of_rows(rows()))
+    assert set(unjudged(whole)) == {"spatial_oversmoothing"}  # one position an image
+    assert "dimensional_collapse" in unjudged(whole[whole.metric == "rankme"])
+    assert unjudged(whole.assign(value=math.nan, status="insufficient"))["dead_channels"] == [""]
+    assert not unjudged(whole.assign(value=math.nan, status="non_finite"))
+    part = whole[whole.metric != "top_images_share"].assign(site="a")
+    assert unjudged(pd.concat([part, whole.assign(site="b")]))["sample_domination"] == ["a"]
 
 
 def test_a_fixed_threshold_is_held_against_no_null_and_named():

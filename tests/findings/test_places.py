@@ -87,3 +87,9 @@ def test_bare_statistics_have_one_place_without_a_name():
 def test_arms_without_a_common_place_are_told_what_to_do(one, other, align, words):
     with pytest.raises(ValueError, match=words):
         places_of(both(one, other), align)
+
+
+def test_layers_that_have_numbers_for_names_are_matched_by_depth_too():
+    found = places_of(both(["0", "1", "2"], ["0", "1", "2", "3", "4"]), "depth")
+    assert [place.label for place in found] == ["layer @ 0.000", "layer @ 0.500", "layer @ 1.000"]
+    assert [place.sites["b"] for place in found] == ["0", "2", "4"]

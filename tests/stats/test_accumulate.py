@@ -222,3 +222,10 @@ def test_samples_of_different_limits_merge_to_the_smaller():
     both = few.merge(many).rows
     assert torch.equal(both.key, kept_rows(torch.arange(60), 60, keep=4).rows.key)
     assert few.merge(kept_rows(torch.arange(30, 60), 30, keep=0)).rows is None
+
+
+def test_arrays_with_any_strides_are_read():
+    x = np.asfortranarray(np.arange(24.0).reshape(4, 2, 3))
+    assert torch.equal(stats_of(x[::-1]).scatter, stats_of(x[::-1].copy()).scatter)
+    with pytest.raises(TypeError, match=r"got torch.int64; convert them"):
+        stats_of(np.ones((4, 2, 3), dtype=np.int64))
