@@ -23,7 +23,7 @@ def analyze(
     every: Annotated[bool, typer.Option("--all", help="Every metric, not the headline ones alone.")] = False,
     null: Annotated[bool, typer.Option("--null", help="Also the headline metrics against their nulls.")] = False,
     untrained: Annotated[
-        Path | None, typer.Option(help="The capture of the untrained network on the same images: also a null.")
+        Path | None, typer.Option(help="A capture of the untrained network (capture RUN --step 0): also a null.")
     ] = None,
     thresholds: Annotated[Path | None, typer.Option(help="A TOML file of thresholds of your own.")] = None,
     fail_on: Annotated[

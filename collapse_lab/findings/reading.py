@@ -33,7 +33,7 @@ def beside(observed: Measurement, null: str, null_value: float, *, no_share: str
     """The share, unless the layer is broken, the null is not above 0, or `no_share` says why there is none."""
     status, reason, share = observed.status, observed.reason, math.nan
     if status not in BROKEN:
-        no_share = no_share or ("" if null_value > 0 else f"the null is {null_value:.3g}: a share needs one above 0")
+        no_share = no_share or ("" if null_value > 0 else "the null is not above 0, so nothing is a share of it")
         if no_share:
             status, reason = "insufficient", no_share
         else:

@@ -73,7 +73,8 @@ def gather(run: Run) -> Path:
     parts = [read_table(run.capture(step) / "metrics.parquet") for step in steps]
     parts += [read_table(path) for path in [probe_path(run)] if path.is_file()]
     write_table(pd.concat([read_table(run.capture(step) / "series.parquet") for step in steps]), run.series)
-    return write_table(pd.concat(parts, ignore_index=True), run.metrics)
+    named = {name: value for name, value in origin(run, 0).items() if name != "step"}  # of now: a folder may be renamed
+    return write_table(pd.concat(parts, ignore_index=True).assign(**named), run.metrics)
 
 
 def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from collapse_lab.models.weights.fetch import fetch
 from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import checkpoint_of, is_checkpoint, load_checkpoint
+from collapse_lab.train.config import load_config
+from collapse_lab.train.loop import build
 
 
 def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> ConvNeXt:
@@ -45,7 +47,15 @@ def load(uri: str | Path, *, response: str | None = None, classes: int | None = 
 
 
 def load_step(run: Run, step: int) -> ConvNeXt:
-    """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are."""
+    """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are.
+
+    Step 0 needs no checkpoint: the initial values are a function of the seed.
+    """
+    if step == 0 and step not in run.checkpoints():
+        config = load_config(run.config)
+        with_encoder = build(config.model, config.objective, config.seed)
+        encoder: ConvNeXt = with_encoder.encoder.eval()
+        return encoder
     return _encoder(checkpoint_of(run, step), run.checkpoint(step)).model
 
 

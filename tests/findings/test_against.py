@@ -128,7 +128,7 @@ def test_where_a_null_is_zero_or_unknown_the_reason_says_so():
         assert moments.null_value[name] == 0
         assert "0 but for chance" in moments.reason[name]
     assert "inside the maps" in moments.reason["channel_cosine_distance_live"]
-    assert moments.reason["dead_channels"] == "the null is 0: a share needs one above 0"
+    assert moments.reason["dead_channels"] == "the null is not above 0, so nothing is a share of it"
     rows = by_metric(against_nulls(stats_of(normal(40, 5, 6))), "shuffled rows")
     assert abs(rows.null_value["pair_cosine_centred"]) < 0.1
     assert math.isnan(rows.share["pair_cosine_centred"])

@@ -95,6 +95,17 @@ def test_a_model_comes_back_from_a_run_a_file_and_a_step(trained):
     assert not torch.equal(load_step(trained, 2)(images), models[0](images))
 
 
+def test_the_untrained_network_needs_no_checkpoint(trained, tmp_path):
+    kept = Run(train(tiny(tmp_path / "run", save={"at": [0]}, steps=1)))
+    assert 0 not in trained.checkpoints()
+    assert 0 in kept.checkpoints()
+    untrained = load_step(trained, 0)
+    assert not untrained.training
+    saved = load_step(kept, 0).state_dict()
+    assert set(saved) == set(untrained.state_dict())
+    assert all(torch.equal(value, saved[name]) for name, value in untrained.state_dict().items())
+
+
 def test_a_checkpoint_that_was_taken_out_of_its_run_is_a_file_of_weights(trained, tmp_path):
     alone = Path(shutil.copy(trained.checkpoint(8), tmp_path / "encoder.pt"))
     images = torch.rand(2, 3, 16, 16)
