@@ -51,13 +51,14 @@ def analyze(
     gate.check_judged(gates, silent)
     stopped = gate.failed(findings, gates)
     against = nulls.nulls_of(path, untrained) if null or untrained else None
+    before = nulls.found_untrained(untrained, thresholds)
     if json:
         columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
         output.print_json(
             "analysis",
             step=table.step.max(),
             metrics=output.records(last[columns]),
-            findings=[_finding(finding) for finding in findings],
+            findings=[_finding(finding, before) for finding in findings],
             failed=[{"kind": finding.kind, "site": finding.site} for finding in stopped],
             **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
@@ -65,7 +66,7 @@ def analyze(
         output.print_table(f"{path}, step {table.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
         if against is not None:
             nulls.print_nulls(*against)
-        _print_findings(findings)
+        _print_findings(findings, before or set(), several=table.step.nunique() > 1)
         everywhere = [kind for kind, where in silent.items() if set(where) == set(sites)]
         if everywhere:
             output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
@@ -92,19 +93,24 @@ def _table(path: Path) -> pd.DataFrame:
         return analyze_capture(captured, on_site=on_site)
 
 
-def _finding(finding: Finding) -> dict[str, object]:
+def _finding(finding: Finding, before: set[tuple[str, str]] | None) -> dict[str, object]:
     from dataclasses import asdict
 
     columns = ["metric", "positions", "value", "low", "high", "status"]
-    return {**asdict(finding), "evidence": output.records(finding.evidence[columns])}
+    twin = {} if before is None else {"untrained_too": (finding.kind, finding.site) in before}
+    return {**asdict(finding), "evidence": output.records(finding.evidence[columns]), **twin}
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def _print_findings(findings: list[Finding], before: set[tuple[str, str]], *, several: bool) -> None:
+    """What was found; of a run with `several` captures, since when, and what the untrained network has as well."""
     console = output.human()
     faults = [finding for finding in findings if finding.fault]
     console.print("No fault found." if not faults else f"{len(faults)} faults, the worst kind first:", markup=False)
     for finding in findings:
         mark = "!" if finding.fault else "·"
-        console.print(f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}", markup=False)
+        since = f" (since {f'step {finding.onset}' if finding.onset else 'before training'})" if several else ""
+        twin = " (the untrained network too)" if (finding.kind, finding.site) in before else ""
+        text = f"{mark} {finding.kind}: {finding.site or 'the features'} {finding.text}{twin or since}"
+        console.print(text, markup=False)
     for advice, source in dict.fromkeys((finding.advice, finding.source) for finding in faults):
         console.print(f"  try: {advice} ({source})", markup=False)

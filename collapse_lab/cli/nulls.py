@@ -44,6 +44,16 @@ def nulls_of(path: Path, untrained: Path | None) -> tuple[Path, pd.DataFrame]:
         return folder, against_nulls(measured, untrained=twin, on_site=on_site)
 
 
+def found_untrained(untrained: Path | None, thresholds: Path | None) -> set[tuple[str, str]] | None:
+    """(kind, site) of what is found of the untrained network as well; None where none is given."""
+    from collapse_lab.capture.store import load_capture
+    from collapse_lab.findings.diagnose import diagnose
+
+    if untrained is None:
+        return None
+    return {(finding.kind, finding.site) for finding in diagnose(load_capture(untrained), thresholds=thresholds)}
+
+
 def print_nulls(folder: Path, table: pd.DataFrame) -> None:
     """The shares on stdout, then each reason for a missing one, once."""
     rows = table[list(COLUMNS)].itertuples(index=False)

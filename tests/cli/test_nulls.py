@@ -14,6 +14,7 @@ from collapse_lab.cli import output
 from collapse_lab.cli.nulls import COLUMNS
 from collapse_lab.findings.table import analyze, capture, write_table
 from tests.capture.small import LAYOUT, SITES, Small, images
+from tests.cli.test_gate import low_rank
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,19 @@ def test_nulls_are_in_the_document_only_when_asked(ask, folders):
     assert "untrained" in {row["null"] for row in shares}
     schema = json.loads(files("collapse_lab.cli").joinpath("analysis.schema.json").read_text("utf-8"))
     Draft202012Validator(schema).validate(json.loads(out))
+
+
+def test_what_the_untrained_network_has_as_well_is_said_so(ask, tmp_path):
+    own = low_rank("pooled").save(tmp_path / "low")
+    code, out, err = ask("analyze", own, "--untrained", own, "--json")  # the same network twice
+    findings = json.loads(out)["findings"]
+    assert code == 0, err
+    assert findings
+    assert all(finding["untrained_too"] for finding in findings)
+    assert "untrained_too" not in json.loads(ask("analyze", own, "--json")[1])["findings"][0]
+    lines = [line for line in ask("analyze", own, "--untrained", own)[2].splitlines() if line[:1] in "!·"]
+    assert lines
+    assert all(line.endswith("(the untrained network too)") for line in lines)
 
 
 def test_a_run_is_its_last_capture(ask, folders):
