@@ -1,9 +1,13 @@
-"""The interval of the stable rank, whose strongest direction may be one of several equal ones.
+"""The intervals of ratios of variances where a jackknife alone misses: tied directions, and tails.
 
+The strongest direction, which the stable rank is held against, may be one of several equal ones.
 Sampling draws equal eigenvalues apart (Marchenko & Pastur 1967), so the largest of them overestimates all. That error
 falls as 1 / sqrt(n), not as 1 / n: no jackknife takes it away. The interval therefore reaches from what the largest
 eigenvalue says to what the mean of those says that cannot be told apart from it. Where these are truly equal it is the
 mean that is right, where they are not it is the largest, and one is always inside.
+
+Of rows with tails most samples hold too few from the tail: they read too many dimensions, and too small a deviation as
+well, so that the interval misses below. There it starts at the plain value, which few rows pull down.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Sequence
 import torch
 
 from collapse_lab.findings.uncertainty import Interval, interval_of, jackknife
-from collapse_lab.metrics.spectrum import stable_rank
+from collapse_lab.metrics.spectrum import participation_ratio, stable_rank
 from collapse_lab.stats.layer import LayerStats
 
 WIDENED = 1.25
@@ -22,6 +26,29 @@ WIDENED = 1.25
 
 ONE_SIDED = 0.90
 """Two-sided level whose half is a one-sided 95 %: when the two ends come from two readings, only one can miss."""
+
+
+HEAVY = 1.5
+"""Tails from here on: see `tails`."""
+
+
+def tails(stats: LayerStats) -> float:
+    """How much more the rows' energies |y|^2 vary than those of normal rows with the same covariance: 1 for these.
+
+    Their squared relative deviation over 2 tr Sigma^2 / (tr Sigma)^2; 2 and more for exponential or Laplace entries,
+    below 1 for bounded ones. NaN for a constant layer.
+    """
+    energy = stats.scatter.diagonal().sum().item()
+    square = stats.scatter.square().sum().item()
+    if not square > 0:
+        return math.nan
+    return (stats.n_rows * stats.fourth - energy**2) / (2 * square)
+
+
+def participation_ratio_interval(stats: LayerStats, left_out: Sequence[float], sizes: Sequence[int]) -> Interval:
+    """The interval of `participation_ratio` on a logarithmic scale, from the plain value on where rows have tails."""
+    value = participation_ratio(stats)
+    return interval_of(value, left_out, sizes, log_scale=True, whole=tails(stats) > HEAVY)
 
 
 def tied(stats: LayerStats, rows: float) -> int:
@@ -56,15 +83,15 @@ def rows_worth(stats: LayerStats, left_out: Sequence[float], sizes: Sequence[int
 
 
 def stable_rank_interval(
-    stats: LayerStats, left_out: Sequence[float], tied_left_out: Sequence[float], sizes: Sequence[int]
+    stats: LayerStats, left_out: Sequence[float], tied_left_out: Sequence[float] | None, sizes: Sequence[int]
 ) -> Interval:
-    """The interval of `stable_rank`; `tied_left_out` are the leave-one-out values of `tied_stable_rank`.
+    """The interval of `stable_rank`; `tied_left_out` are the leave-one-out values of `tied_stable_rank`, if taken.
 
     The ordinary one where the first direction stands alone. `corrected` stays that of the largest eigenvalue.
     """
     value, count = stable_rank(stats), tied(stats, rows_worth(stats, left_out, sizes))
-    if count == 1:
-        return interval_of(value, left_out, sizes, log_scale=True)
+    if count == 1 or tied_left_out is None:
+        return interval_of(value, left_out, sizes, log_scale=True, whole=tails(stats) > HEAVY)
     largest = interval_of(value, left_out, sizes, log_scale=True, whole=True, level=ONE_SIDED)
     mean = interval_of(tied_stable_rank(stats, count), tied_left_out, sizes, log_scale=True, level=ONE_SIDED)
     return Interval(corrected=largest.corrected, low=largest.low, high=max(largest.corrected, mean.high))

@@ -18,7 +18,7 @@ from collapse_lab.capture.store import Capture, Replicates
 from collapse_lab.findings import clusters as clusters  # registers its metric
 from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
 from collapse_lab.findings.influence import estimated_without_each
-from collapse_lab.findings.leading import stable_rank_interval
+from collapse_lab.findings.leading import participation_ratio_interval, stable_rank_interval
 from collapse_lab.findings.replicates import TIED, without_each
 from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
 from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
@@ -168,6 +168,8 @@ def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | N
 
 def estimated(judged: Measurement, stats: LayerStats, replicates: Replicates) -> Interval:
     left_out = replicates.values[judged.metric]
-    if TIED in replicates.values and judged.metric == "stable_rank":
-        return stable_rank_interval(stats, left_out, replicates.values[TIED], replicates.sizes)
+    if judged.metric == "stable_rank":
+        return stable_rank_interval(stats, left_out, replicates.values.get(TIED), replicates.sizes)
+    if judged.metric == "participation_ratio":
+        return participation_ratio_interval(stats, left_out, replicates.sizes)
     return interval_of(judged.value, left_out, replicates.sizes, log_scale=METRICS[judged.metric].log_scale)

@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.findings.leading import rows_worth, stable_rank_interval, tied, tied_stable_rank
+from collapse_lab.findings.leading import (
+    participation_ratio_interval,
+    rows_worth,
+    stable_rank_interval,
+    tails,
+    tied,
+    tied_stable_rank,
+)
 from collapse_lab.findings.replicates import TIED, without_each
 from collapse_lab.findings.uncertainty import interval_of
+from collapse_lab.metrics._metric import measure
 from collapse_lab.metrics.spectrum import stable_rank
 from collapse_lab.stats.accumulate import Accumulator, leave_one_out, stats_of
 from collapse_lab.stats.layer import LayerStats
@@ -84,6 +92,35 @@ def test_heavy_tails_are_worth_fewer_rows():
     assert worth[1] < worth[0] / 2
     assert worth[0] <= 800
     assert rows_worth(whole, [2.0] * 15 + [math.nan], sizes) == whole.n_effective
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("normal", 1.0), ("exponential", 4.0), ("sign", 0.0)],
+)
+def test_tails_are_1_for_normal_rows_and_more_for_exponential_ones(name, expected):
+    # independent entries of excess kurtosis k have 1 + k / 2: 0 for normal ones, 6 exponential, -2 for signs
+    z = normal(40_000, 12, seed=5)
+    entries = {"normal": z, "exponential": -torch.special.log_ndtr(z), "sign": z.sign()}[name]
+    assert tails(of_rows(entries * torch.arange(1.0, 13).double() ** -0.5)) == pytest.approx(
+        expected, rel=0.1, abs=0.01
+    )
+    assert math.isnan(tails(of_rows(torch.ones(9, 4).double())))
+
+
+def test_where_rows_have_tails_the_intervals_start_at_the_plain_value():
+    scale = torch.arange(1.0, 13).double() ** -1
+    for heavy in (False, True):
+        z = normal(400, 12, seed=6)
+        whole, left_out, sizes = grouped((-torch.special.log_ndtr(z) if heavy else z) * scale)
+        values = without_each(whole, left_out, sizes)
+        for name in ("participation_ratio", "stable_rank"):
+            found = {
+                "participation_ratio": participation_ratio_interval(whole, values["participation_ratio"], sizes),
+                "stable_rank": stable_rank_interval(whole, values["stable_rank"], None, sizes),
+            }[name]
+            value = measure(name, whole).value
+            assert found == interval_of(value, values[name], sizes, log_scale=True, whole=heavy)
 
 
 def test_where_the_first_direction_stands_alone_the_interval_is_the_ordinary_one():
