@@ -21,7 +21,8 @@ _CHANNELS_LAST = {2: "image channel", 3: CANONICAL, 4: "image height width chann
 def kind_of(site: str) -> str:
     """The last name of a path, a numbered one by its parent's in the singular: `stages.2.blocks.0` is a block.
 
-    A bare number, as in an nn.Sequential, is a layer."""
+    A bare number, as in an nn.Sequential, is a layer.
+    """
     *before, last = site.split(".")
     named = [name for name in (*before, last) if not name.isdigit()]
     if not last.isdigit():

@@ -32,6 +32,7 @@ def analyze(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document (see analysis.schema.json).")] = False,
 ) -> None:
     """The metrics of the last step, and what they mean."""
+    from collapse_lab.capture.store import load_capture
     from collapse_lab.findings.diagnose import diagnose, unjudged
     from collapse_lab.findings.table import checked
     from collapse_lab.metrics._metric import HEADLINE, METRICS
@@ -50,8 +51,9 @@ def analyze(
     silent = unjudged(table)
     gate.check_judged(gates, silent)
     stopped = gate.failed(findings, gates)
-    against = nulls.nulls_of(path, untrained) if null or untrained else None
-    before = nulls.found_untrained(untrained, thresholds)
+    twin = None if untrained is None else load_capture(untrained)  # a run is none: its last capture is a trained one
+    against = nulls.nulls_of(path, twin) if null or twin is not None else None
+    before = nulls.found_of(twin, thresholds)
     if json:
         columns = [name for name in last.columns if name not in ("replicates", "group_sizes")]
         output.print_json(

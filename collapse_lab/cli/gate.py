@@ -38,11 +38,11 @@ def _gate(given: str, sites: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def check_judged(gates: Iterable[tuple[str, list[str]]], unjudged: Mapping[str, Sequence[str]]) -> None:
-    """Raises ValueError where a gate could not close because nothing it rests on was measured at any of its sites."""
+    """Raises ValueError where a gate could not close because what it rests on has no value at any of its sites."""
     for kind, sites in gates:
         if set(sites) <= set(unjudged.get(kind, ())):
             raise ValueError(
-                f"--fail-on {kind}: it cannot be judged, no metric that it rests on has a value at "
+                f"--fail-on {kind}: it cannot be judged, the metric that it rests on has no value at "
                 f"{', '.join(site or 'the features' for site in sites[:5])}; analyse the capture anew"
             )
 

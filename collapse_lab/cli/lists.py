@@ -53,7 +53,7 @@ def responses(json: Json = False) -> None:
 @app.command()
 def metrics(json: Json = False) -> None:
     """Every metric with its facts."""
-    from collapse_lab.findings import clusters, nulls  # noqa: F401  both register metrics
+    import collapse_lab.findings.registered  # noqa: F401  every metric
     from collapse_lab.metrics._metric import HEADLINE, METRICS
 
     rows = []

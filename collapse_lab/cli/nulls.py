@@ -10,6 +10,8 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     import pandas as pd
 
+    from collapse_lab.capture.store import Capture
+
 COLUMNS = ("site", "positions", "metric", "value", "null", "null_value", "share", "low", "high", "n_rows", "status")
 
 
@@ -23,7 +25,7 @@ def last_capture(path: Path) -> Path | None:
     return found[max(found)] if found else None
 
 
-def nulls_of(path: Path, untrained: Path | None) -> tuple[Path, pd.DataFrame]:
+def nulls_of(path: Path, twin: Capture | None) -> tuple[Path, pd.DataFrame]:
     """The folder of a capture, or of the last one of a run, and its headline metrics against every null there is.
 
     Raises FileNotFoundError where a path holds no statistics, ValueError where both captures cannot be compared.
@@ -37,21 +39,18 @@ def nulls_of(path: Path, untrained: Path | None) -> tuple[Path, pd.DataFrame]:
             f"{path} holds no statistics to hold against a null: give a capture's folder, or a run that has one "
             f"(make one with 'collapse-lab capture RUN')"
         )
-    # A run is no twin: its last capture is a trained one.
-    twin = None if untrained is None else load_capture(untrained)
     measured = load_capture(folder)
     with output.progress(len(measured), "sites against nulls") as on_site:
         return folder, against_nulls(measured, untrained=twin, on_site=on_site)
 
 
-def found_untrained(untrained: Path | None, thresholds: Path | None) -> set[tuple[str, str]] | None:
+def found_of(twin: Capture | None, thresholds: Path | None) -> set[tuple[str, str]] | None:
     """(kind, site) of what is found of the untrained network as well; None where none is given."""
-    from collapse_lab.capture.store import load_capture
     from collapse_lab.findings.diagnose import diagnose
 
-    if untrained is None:
+    if twin is None:
         return None
-    return {(finding.kind, finding.site) for finding in diagnose(load_capture(untrained), thresholds=thresholds)}
+    return {(finding.kind, finding.site) for finding in diagnose(twin, thresholds=thresholds)}
 
 
 def print_nulls(folder: Path, table: pd.DataFrame) -> None:

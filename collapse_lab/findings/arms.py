@@ -15,7 +15,8 @@ Runs = Sequence[pd.DataFrame | Path | str]
 
 
 def tables_of(arms: Mapping[str, Runs]) -> pd.DataFrame:
-    """The rows of every run of every arm; tables of no run are numbered as seeds by their place.
+    """The rows of every run of every arm; tables of no run, all of seed 0, are numbered as seeds by
+    their place.
 
     Raises TypeError for a table or folder outside a list, ValueError for an arm without runs or with one seed twice, or
     a table that lacks columns; see `table.read_table` for run folders.

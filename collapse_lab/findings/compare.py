@@ -101,6 +101,8 @@ def compare(
 ) -> Comparison:
     """Compare arms (name -> tables or run folders, one a seed) with `baseline`, and by `factors`.
 
+    Tables as `analyze` leaves them, of no run and of seed 0, get their place in the list as seed.
+
     `factors` gives each arm of a full factorial its levels: {"v2": {"grn": True, "layer_scale": False}, ...}; an arm
     left out of it is compared with the baseline only. `at` is a step, "last", or "all" for every step that all runs
     have. `align` "depth" holds networks of different depth against each other, see `places.places_of`. Seeds and images

@@ -18,7 +18,7 @@ from collapse_lab.capture.store import Capture
 from collapse_lab.findings.rules import KINDS, RULES, Rule, text_of
 from collapse_lab.findings.severity import STRUCTURE, Values, number
 from collapse_lab.findings.table import analyze, checked
-from collapse_lab.findings.thresholds import Limits, limits
+from collapse_lab.findings.thresholds import Limits, limits, published
 from collapse_lab.stats.layer import LayerStats
 
 
@@ -100,17 +100,17 @@ def diagnose(
 
 
 def unjudged(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Kind -> sites of the last step where no metric that its rules rest on has a value, or a status that says why.
+    """Kind -> sites of the last step where the metric of its first threshold has no value.
 
-    A constant layer or one that is not finite is judged by these facts. What has no value by its own rule, as the
-    cosine of positions where there is one, is not judged either.
+    Kinds without a threshold are facts of the rows, and a constant layer or one that is not finite is judged by that.
+    What has no value by its own rule, as the cosine of positions where there is one, is not judged either.
     """
     last = table[(table.step == table.step.max()) & (table.channels > 0)]
     broken = set(last[last.status.isin(["degenerate", "non_finite"])].site)
     valued = last[last.value.notna()].groupby("metric").site.agg(set)
     found: dict[str, list[str]] = {}
-    for rule in RULES:
-        known = broken.union(*(valued.get(metric, set()) for metric in rule.decisive))
+    for rule in [rule for rule in RULES if rule.thresholds]:
+        known = broken | valued.get(published()[rule.thresholds[0]].metric, set())
         found.setdefault(rule.kind, [site for site in last.site.unique() if site not in known])
     return {kind: sites for kind, sites in found.items() if sites}
 

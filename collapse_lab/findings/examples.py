@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from collapse_lab.findings import clusters as clusters  # registers its metric
-from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
+from collapse_lab.findings import registered as registered  # every metric, to be explained
 from collapse_lab.metrics._metric import METRICS, Kind, Measurement, measure
 from collapse_lab.stats.accumulate import summarise
 from collapse_lab.stats.layer import LayerStats

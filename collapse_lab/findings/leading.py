@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 
 from collapse_lab.findings.uncertainty import Interval, interval_of, jackknife
-from collapse_lab.metrics.spectrum import participation_ratio, stable_rank
+from collapse_lab.metrics.spectrum import over_strongest, participation_ratio, stable_rank
 from collapse_lab.stats.layer import LayerStats
 
 WIDENED = 1.25
@@ -67,7 +67,7 @@ def tied(stats: LayerStats, rows: float) -> int:
 def tied_stable_rank(stats: LayerStats, count: int) -> float:
     """All variance over the mean variance of the `count` strongest directions; NaN for a constant layer."""
     variance = stats.singular_values.square()
-    return float(variance.sum() / variance[:count].mean()) if variance[0] > 0 else math.nan
+    return over_strongest(variance, count) if variance[0] > 0 else math.nan
 
 
 def rows_worth(stats: LayerStats, left_out: Sequence[float], sizes: Sequence[int]) -> float:

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from collapse_lab.stats.accumulate import MOST_ROWS
+from collapse_lab.stats.batch import MOST_ROWS
 from collapse_lab.stats.layer import KeptRows, LayerStats
 from collapse_lab.stats.positions import LAST
 

@@ -38,13 +38,6 @@ class Rule:
     reason: str
     fault: bool = True
 
-    @property
-    def decisive(self) -> tuple[str, ...]:
-        """The metrics of which one must have a value for the rule to hold or not."""
-        return tuple(metric for metric in self.metrics if metric not in STRUCTURE and metric != "effective_rank") or (
-            self.metrics
-        )
-
 
 def _says_complete(values: Values) -> str:
     if pooled_alike(values, {}) is not None:

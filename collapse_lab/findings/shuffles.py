@@ -13,7 +13,7 @@ from torch import Tensor
 from collapse_lab.findings.nulls import SEED, shuffled_null
 from collapse_lab.findings.reading import BROKEN, Reading, beside
 from collapse_lab.metrics._metric import HEADLINE, measure
-from collapse_lab.metrics.spectrum import exp_entropy
+from collapse_lab.metrics.spectrum import exp_entropy, over_strongest, participation
 from collapse_lab.stats.accumulate import stats_of
 from collapse_lab.stats.layer import KeptRows, LayerStats
 
@@ -22,8 +22,8 @@ SHUFFLES, WIDEST = 8, 2048
 
 SPECTRAL: Mapping[str, Callable[[Tensor], float]] = {
     "effective_rank": lambda values: exp_entropy(values.sqrt()),
-    "participation_ratio": lambda values: float(values.sum() ** 2 / values.square().sum()),
-    "stable_rank": lambda values: float(values.sum() / values[0]),
+    "participation_ratio": participation,
+    "stable_rank": over_strongest,
 }
 """Headline metrics that a spectrum determines, as functions of its eigenvalues (C,), descending."""
 

@@ -15,8 +15,7 @@ from torch import nn
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import Layout
 from collapse_lab.capture.store import Capture, Replicates
-from collapse_lab.findings import clusters as clusters  # registers its metric
-from collapse_lab.findings import nulls as nulls  # registers the metrics that are held against a null
+from collapse_lab.findings import registered as registered  # every metric, for `analyze`
 from collapse_lab.findings.influence import estimated_without_each
 from collapse_lab.findings.leading import participation_ratio_interval, stable_rank_interval
 from collapse_lab.findings.replicates import TIED, without_each
@@ -167,6 +166,7 @@ def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | N
 
 
 def estimated(judged: Measurement, stats: LayerStats, replicates: Replicates) -> Interval:
+    """The interval of a headline metric's value, whatever its status; see `uncertainty` and `leading`."""
     left_out = replicates.values[judged.metric]
     if judged.metric == "stable_rank":
         return stable_rank_interval(stats, left_out, replicates.values.get(TIED), replicates.sizes)

@@ -25,6 +25,16 @@ def exp_entropy(weights: Tensor) -> float:
     return float(torch.special.entr(share).sum().exp())
 
 
+def participation(variance: Tensor) -> float:
+    """(sum lambda)^2 / sum lambda^2: how many equal ones would be as even in their squares."""
+    return (1 / (variance / variance.sum()).square().sum()).item()
+
+
+def over_strongest(variance: Tensor, count: int = 1) -> float:
+    """Their sum over the mean of the first `count`, of descending ones."""
+    return (variance.sum() / variance[:count].mean()).item()
+
+
 @series(unit="singular value of the centred rows")
 def singular_values(stats: LayerStats) -> Tensor:
     """(C,) descending; zero at and below the floor."""
@@ -101,8 +111,7 @@ def participation_ratio(stats: LayerStats) -> float:
     Blind to weak directions, where `effective_rank` is hungry for them. Few rows pull it down: see
     `participation_ratio_corrected`. A constant layer has no value.
     """
-    variance = stats.singular_values.square()
-    return (1 / (variance / variance.sum()).square().sum()).item()
+    return participation(stats.singular_values.square())
 
 
 @metric(
@@ -144,8 +153,7 @@ def participation_ratio_corrected(stats: LayerStats) -> float:
 )
 def stable_rank(stats: LayerStats) -> float:
     """All variance over the variance of the strongest direction. Blind to everything below the first direction."""
-    variance = stats.singular_values.square()
-    return (variance.sum() / variance[0]).item()
+    return over_strongest(stats.singular_values.square())
 
 
 @metric(

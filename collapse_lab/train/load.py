@@ -53,9 +53,7 @@ def load_step(run: Run, step: int) -> ConvNeXt:
     """
     if step == 0 and step not in run.checkpoints():
         config = load_config(run.config)
-        with_encoder = build(config.model, config.objective, config.seed)
-        encoder: ConvNeXt = with_encoder.encoder.eval()
-        return encoder
+        return build(config.model, config.objective, config.seed).encoder.eval()
     return _encoder(checkpoint_of(run, step), run.checkpoint(step)).model
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.rules import KINDS
 from collapse_lab.findings.table import analyze, read_table, write_table
-from collapse_lab.stats.accumulate import summarise
+from collapse_lab.stats.accumulate import stats_of, summarise
 from tests.metrics.planted import normal, rotation
 
 SCHEMA = json.loads(files("collapse_lab.cli").joinpath("analysis.schema.json").read_text("utf-8"))
@@ -61,6 +61,12 @@ def test_fail_on_a_kind_that_is_always_a_note_stops_for_the_note(ask, tmp_path):
     code, _, err = ask("analyze", path, "--fail-on", "complete_collapse", "--fail-on", "insufficient_samples")
     assert code == 5
     assert "--fail-on insufficient_samples: the features was measured on 9 images" in err
+
+
+def test_a_note_of_too_few_images_stops_though_no_metric_has_a_value(ask, tmp_path):
+    path = write_table(analyze(stats_of(normal(1, 2, 8))), tmp_path / "metrics.parquet")
+    code, _, err = ask("analyze", path, "--fail-on", "insufficient_samples")
+    assert code == 5, err
 
 
 def test_fail_on_looks_at_every_site_whatever_metric_is_shown(ask, table):
