@@ -38,7 +38,8 @@ from collapse_lab.findings.table import estimated
 from collapse_lab.findings.uncertainty import Interval
 from collapse_lab.metrics._metric import HEADLINE, measure
 from collapse_lab.metrics.spectrum import exp_entropy
-from collapse_lab.stats.accumulate import Accumulator, leave_one_out
+from collapse_lab.stats.accumulate import Accumulator
+from collapse_lab.stats.held import leave_one_out
 from collapse_lab.stats.images import per_image
 
 GROUPS, WIDTHS, ROWS_A_CHANNEL = 16, (16, 64), (2.5, 5.0, 10.0, 20.0)

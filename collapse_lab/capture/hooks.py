@@ -16,6 +16,7 @@ from collapse_lab.capture.sites import Layout, layout_of, match_sites
 from collapse_lab.capture.store import Capture, Maps, Replicates
 from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
+from collapse_lab.stats.held import whole_of, without_each_group
 from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.positions import sampled_count
 
@@ -166,9 +167,9 @@ class _Watch:
             self.accumulators[site] = Accumulator(
                 self.positions, seed=self.seed, groups=self.groups, keep=self.keep, wide=features.shape[2] > WIDEST
             )
-        ids = self.batch.id.to(features.device)
-        labels = None if self.batch.label is None else self.batch.label.to(features.device)
-        self.accumulators[site].update(features, ids, visible=self._visible(features), labels=labels)
+        self.accumulators[site].update(
+            features, self.batch.id, visible=self._visible(features), labels=self.batch.label
+        )
         self.maps = self.maps.take(site, features, self.batch.id)
 
     def _visible(self, features: Features) -> Tensor | None:
@@ -191,13 +192,12 @@ class _Watch:
         images = repeats.total()
         enough = images >= FEWEST_IMAGES and self.groups > 1
         for site in self.order:
-            accumulator = self.accumulators[site]
-            summary = estimate if accumulator.wide else summarise
+            held = self.accumulators[site].held()
+            summary = estimate if self.accumulators[site].wide else summarise
             for policy in self.positions:
-                whole = accumulator.compute(policy)[0].cpu()
-                stats[site, policy] = whole
+                whole = stats[site, policy] = whole_of(held, policy)
                 if summary is not None and enough:
-                    left_out, sizes = accumulator.left_out(policy)
+                    left_out, sizes = without_each_group(held, policy)
                     replicates[site, policy] = Replicates(values=summary(whole, left_out, sizes), sizes=sizes)
         facts = {
             "model": type(self.model).__name__,

@@ -19,9 +19,10 @@ from collapse_lab import draws
 from collapse_lab.runs import checksum, environment, now, read_json, write_atomically, write_json
 from collapse_lab.shapes import Features
 from collapse_lab.stats.images import ImageSums
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.sample import KeptRows
 
-SCHEMA = 2
+SCHEMA = 3
 Key = tuple[str, str]
 """(site, position policy)."""
 

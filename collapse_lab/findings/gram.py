@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from collapse_lab.stats.accumulate import group_of
+from collapse_lab.stats.held import group_of
 from collapse_lab.stats.layer import LayerStats
 
 GROUPS = 16

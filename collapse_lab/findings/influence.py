@@ -100,7 +100,7 @@ def of_variance_share(whole: LayerStats, y: Tensor) -> Tensor:
 
 def of_participation_ratio(whole: LayerStats, y: Tensor) -> Tensor:
     """Of (tr Sigma)^2 / tr Sigma^2."""
-    covariance = whole.scatter / whole.n_rows
+    covariance = whole.whole_scatter / whole.n_rows
     trace, square = covariance.trace(), covariance.square().sum()
     along = torch.linalg.vecdot(y @ covariance, y)
     influence: Tensor = 2 * trace**2 / square * ((y.square().sum(dim=1) - trace) / trace - (along - square) / square)
@@ -118,7 +118,7 @@ def of_stable_rank(whole: LayerStats, y: Tensor, count: int = 1) -> Tensor:
 
 def of_effective_rank(whole: LayerStats, y: Tensor) -> Tensor:
     """Of exp H(s / sum s), s the square roots of the eigenvalues; directions at the floor have none."""
-    values, vectors = torch.linalg.eigh(whole.scatter / whole.n_rows)
+    values, vectors = torch.linalg.eigh(whole.whole_scatter / whole.n_rows)
     held = values.clamp(min=0).sqrt() > whole.floor / whole.n_rows**0.5
     values, vectors = values[held], vectors[:, held]
     size = values.sqrt()
@@ -132,10 +132,10 @@ def of_effective_rank(whole: LayerStats, y: Tensor) -> Tensor:
 def _leading(whole: LayerStats, count: int) -> Tensor:
     """(C, count) eigenvectors of the largest eigenvalues."""
     if count > FEW * whole.channels:
-        vectors: Tensor = torch.linalg.eigh(whole.scatter).eigenvectors[:, -count:]
+        vectors: Tensor = torch.linalg.eigh(whole.whole_scatter).eigenvectors[:, -count:]
         return vectors
     start = torch.ones(whole.channels, dtype=torch.float64).numpy()
-    return torch.from_numpy(eigsh(whole.scatter.numpy(), k=count, v0=start)[1])
+    return torch.from_numpy(eigsh(whole.whole_scatter.numpy(), k=count, v0=start)[1])
 
 
 def _moved(value: float, influence: Tensor, kept: _Kept, sizes: Sequence[int]) -> list[float]:

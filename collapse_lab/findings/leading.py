@@ -38,8 +38,8 @@ def tails(stats: LayerStats) -> float:
     Their squared relative deviation over 2 tr Sigma^2 / (tr Sigma)^2; 2 and more for exponential or Laplace entries,
     below 1 for bounded ones. NaN for a constant layer.
     """
-    energy = stats.scatter.diagonal().sum().item()
-    square = stats.scatter.square().sum().item()
+    energy = stats.energy.sum().item()
+    square = stats.whole_scatter.square().sum().item()
     if not square > 0:
         return math.nan
     return (stats.n_rows * stats.fourth - energy**2) / (2 * square)

@@ -8,9 +8,9 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from collapse_lab.stats.batch import MOST_ROWS
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.positions import LAST
+from collapse_lab.stats.sample import MOST_ROWS, KeptRows
 
 FEWEST_COMMON = 20
 """Images in common below which nothing is compared."""

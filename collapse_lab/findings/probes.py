@@ -17,7 +17,7 @@ from collapse_lab.findings.compare import PROBE
 from collapse_lab.findings.table import ORIGIN
 from collapse_lab.findings.uncertainty import Estimate, jackknife
 from collapse_lab.metrics._metric import Measurement
-from collapse_lab.stats.accumulate import group_of
+from collapse_lab.stats.held import group_of
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 HELD_OUT = 5

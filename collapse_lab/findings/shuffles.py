@@ -15,7 +15,8 @@ from collapse_lab.findings.reading import BROKEN, Reading, beside
 from collapse_lab.metrics._metric import HEADLINE, measure
 from collapse_lab.metrics.spectrum import exp_entropy, over_strongest, participation
 from collapse_lab.stats.accumulate import stats_of
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.sample import KeptRows
 
 SHUFFLES, WIDEST = 8, 2048
 """How often kept rows are shuffled, and the channels of all shuffles together, where that leaves one."""

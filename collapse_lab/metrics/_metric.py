@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from collapse_lab.registry import Registry
-from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.layer import LayerStats, NoScatterError
 
 Status = Literal["ok", "biased", "capped", "degenerate", "insufficient", "non_finite"]
 Kind = Literal["complete", "dimensional", "dead", "redundant", "spatial", "dominated", "mean"]
@@ -157,7 +157,7 @@ def measure(name: str, stats: LayerStats) -> Measurement:
         value=value,
         status=status,
         reason=reason,
-        floor=stats.floor if stats.n_rows else math.nan,
+        floor=stats.floor if stats.n_rows and stats.has_scatter else math.nan,
         n_images=stats.n_images,
         n_rows=stats.n_rows,
         n_effective=stats.n_effective if stats.n_rows else 0.0,
@@ -171,7 +171,7 @@ def _judge(facts: Metric, stats: LayerStats) -> tuple[float, Status, str]:
         return math.nan, *(("non_finite", bad) if stats.bad_values else ("insufficient", reason))
     try:
         value, status, reason = _value(facts, stats)
-    except NoValueError as why:
+    except (NoValueError, NoScatterError) as why:
         value, status, reason = math.nan, "degenerate" if stats.degenerate else "insufficient", str(why)
     return (value, "non_finite", bad) if stats.bad_values else (value, status, reason)
 

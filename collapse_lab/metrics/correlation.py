@@ -24,7 +24,7 @@ def _two_moving(stats: LayerStats) -> int:
 
 def _sample_variance(stats: LayerStats) -> Tensor:
     """(C,) divided by n - 1, as VICReg has it."""
-    return stats.scatter.diagonal() / (stats.n_rows - 1)
+    return stats.energy / (stats.n_rows - 1)
 
 
 @metric(
@@ -100,6 +100,6 @@ def vicreg_covariance(stats: LayerStats) -> float:
     0 when no two channels vary together. In the fourth power of the activations, so two layers compare only at equal
     scale: a layer that shrinks reads low. A constant layer has no value.
     """
-    squares = (stats.scatter / (stats.n_rows - 1)).square_()
+    squares = (stats.whole_scatter / (stats.n_rows - 1)).square_()
     squares.fill_diagonal_(0)
     return squares.sum().item() / stats.channels

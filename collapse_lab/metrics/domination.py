@@ -44,5 +44,5 @@ def top_images_share(stats: LayerStats) -> float:
 
 def _of_one(stats: LayerStats) -> float:
     """What one image holds for certain, kept or not; 0 where an image has several rows."""
-    total: Tensor = stats.scatter.diagonal().sum()
+    total: Tensor = stats.energy.sum()
     return stats.fourth / float(total) ** 2 if stats.n_rows == stats.n_images and total > 0 else 0.0

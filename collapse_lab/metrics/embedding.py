@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from collapse_lab.metrics._metric import NoValueError, metric
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.sample import KeptRows
 
 AT_ONCE = 256
 """Kept rows that are looked at together in float64: a processor's cache holds them, memory need not hold all twice."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from collapse_lab.metrics._metric import NoValueError, metric
 from collapse_lab.metrics.embedding import AT_ONCE, in_float64, kept_rows
 from collapse_lab.stats.latest import latest
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.sample import KeptRows
 
 MOST_PAIRED = 1024
 """Rows of which all pairs are formed: half a million pairs, at C operations each."""

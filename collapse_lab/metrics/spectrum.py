@@ -132,7 +132,7 @@ def participation_ratio_corrected(stats: LayerStats) -> float:
         raise NoValueError("rows of one image are not independent; use positions 'pooled' or 'sampled:1'")
     if n < 4:
         raise NoValueError(f"{n} rows, at least 4 are needed")
-    covariance = stats.scatter / (n - 1)
+    covariance = stats.whole_scatter / (n - 1)
     trace, square, fourth = covariance.trace().item(), covariance.square().sum().item(), stats.fourth / (n - 1)
     if stats.fourth < FAINTEST:
         raise NoValueError("the rows are so small that their fourth powers leave the range of float64; scale them up")

@@ -1,26 +1,22 @@
-"""One batch image by image, and the sums over any of its images: what an accumulator merges."""
+"""One batch looked at image by image, and the rows that each policy takes of it: what an accumulator sums."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from collapse_lab import draws
 from collapse_lab.shapes import Features
-from collapse_lab.stats.images import ImageSums, PerImage, per_image
-from collapse_lab.stats.layer import KeptRows, LayerStats
-from collapse_lab.stats.positions import choose_positions
-
-MOST_ROWS = 4096
-"""Rows kept of a pooled site, and of an array: those with the smallest hash of image and position."""
+from collapse_lab.stats.images import PerImage, per_image
+from collapse_lab.stats.positions import Chosen, choose_positions
 
 AT_ONCE = 1 << 20
 """Numbers that are looked at together in float64: 8 MB, which a processor's cache holds."""
+
+AT_ONCE_ON_DEVICE = 1 << 25
+"""On a GPU: fewer and larger operations, 256 MB."""
 
 LARGEST = 1e70
 """A value beyond counts as not finite: the fourth moments of so many rows would leave the range of float64."""
@@ -28,133 +24,95 @@ LARGEST = 1e70
 
 @dataclass(frozen=True, kw_only=True)
 class ReadBatch:
-    """One batch, image by image, before any sum: of which groups of images take their own."""
+    """One batch before any sum: `bad_values` and `bad_rows` (N,) of each image, `inside`, and the rows by policy.
 
-    eps: float
-    owners: Tensor
-    images_key: Tensor
+    `within` (N,) is the square deviation of an image's rows from their mean, by policy.
+    """
+
     bad_values: Tensor
     bad_rows: Tensor
     inside: PerImage
-    rows: Mapping[str, tuple[Tensor, Tensor, Tensor]]
-    keep: int
-    dtype: torch.dtype
+    rows: Mapping[str, Chosen]
+    within: Mapping[str, Tensor]
 
-    def summed(self, chosen: Tensor) -> dict[str, LayerStats]:
-        """The statistics of the chosen images under each policy."""
-        shared: dict[str, Any] = {
-            "eps": self.eps,
-            "images": self.inside.sums(chosen),
-            "bad_values": int(self.bad_values[chosen].sum()),
-            "bad_rows": int(self.bad_rows[chosen].sum()),
-            "images_key": int(self.images_key[chosen].sum()) % (1 << 64),
-        }
-        result = {}
-        for policy, parts in self.rows.items():
-            rows, counted, key = (part[chosen] for part in parts)
-            kept = max(self.keep, MOST_ROWS) if policy == "pooled" else self.keep
-            sample = _keep(rows, counted, key, self.owners[:, chosen], kept, self.dtype) if kept else None
-            result[policy] = replace(_of_rows(rows, counted), rows=sample, **shared)
-        return result
+
+def at_once(tensor: Tensor) -> int:
+    """How many numbers to look at together where this tensor lies."""
+    return AT_ONCE_ON_DEVICE if tensor.is_cuda else AT_ONCE
 
 
 def read_batch(
-    features: Features,
-    ids: Tensor,
-    policies: Sequence[str],
-    *,
-    visible: Tensor | None,
-    labels: Tensor | None,
-    seed: int,
-    keep: int,
+    features: Features, ids: Tensor, policies: Sequence[str], *, visible: Tensor | None, seed: int
 ) -> ReadBatch:
-    """Look at a batch a few images at a time: float64 copies of all of it are never held at once. See `summarise`."""
+    """Look at a batch a few images at a time: float64 copies of all of it are never held at once.
+
+    `features` (N, P, C), `ids` (N,) and `visible` (N, P) on one device. Raises TypeError for integers, ValueError for
+    features without a channel.
+    """
     if not features.is_floating_point():
         raise TypeError(
             f"statistics are taken of floating-point features, got {features.dtype}; convert them, as by .float()"
         )
     if not features.shape[2]:
         raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
+    few = max(1, at_once(features) // max(1, features[0].numel())) if len(features) else 1
     eps = torch.finfo(features.dtype).eps
-    few = max(1, AT_ONCE // max(1, features[0].numel())) if len(features) else 1
-    bad_values, bad_rows, inside = [], [], []
-    rows: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {policy: [] for policy in policies}
-    for images in torch.arange(len(features), device=features.device).split(few):
-        data = None if visible is None else visible[images]
-        x, present, bad = _finite(features[images].to(torch.float64).contiguous(), data)
+    parts, present, bad_values, bad_rows = [], [], [], []
+    for start in range(0, max(1, len(features)), few):
+        images = slice(start, start + few)
+        x = features[images].to(torch.float64).contiguous()
+        length = torch.linalg.vector_norm(x, dim=2)
+        x, length, seen, bad = _finite(x, length, None if visible is None else visible[images])
+        parts.append(per_image(x, seen, eps, length))
+        present.append(seen)
         bad_values.append(bad.sum(dim=(1, 2)))
         bad_rows.append(bad.any(dim=2).sum(dim=1))
-        inside.append(per_image(x, present, eps))
-        for policy in policies:
-            rows[policy].append(choose_positions(x, present, ids[images], policy, seed))
+    known = _joined(present, parts, features.shape[1])
+    inside = PerImage.joined(parts)
+    data = features if known is None else features.masked_fill(~known[:, :, None], 0.0)
+    rows = {policy: choose_positions(data, known, ids, policy, seed, mean=inside.mean) for policy in policies}
     return ReadBatch(
-        eps=eps,
-        owners=torch.stack([ids, torch.full_like(ids, -1) if labels is None else labels]),
-        images_key=draws.hashed(draws.key("images"), ids, 1)[:, 0],
         bad_values=torch.cat(bad_values),
         bad_rows=torch.cat(bad_rows),
-        inside=PerImage.joined(inside),
-        rows={policy: _joined(parts) for policy, parts in rows.items()},
-        keep=keep,
-        dtype=torch.float64 if features.dtype == torch.float64 else torch.float32,
+        inside=inside,
+        rows=rows,
+        within={policy: _within(chosen, inside, features.shape[1]) for policy, chosen in rows.items()},
     )
 
 
-def _finite(x: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """x (N, P, C), zero where it is no data; where it is, (N, P); its values that are not finite, (N, P, C or 1)."""
-    clean = x.abs().amax(dim=2) <= LARGEST  # (N, P), False for NaN
+def _finite(x: Tensor, length: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """x (N, P, C), zero where it is no data, and its lengths (N, P); where it is data (N, P), None for everywhere; its
+    values that are not finite, (N, P, C or 1)."""
+    usual = visible is None and not x.is_cuda and bool((length <= LARGEST).all())  # nothing to clear, nothing to count
+    if usual:
+        return x, length, None, torch.zeros_like(length, dtype=torch.bool)[:, :, None]
+    bad = ~(x.abs() <= LARGEST)  # True for NaN
+    clean = ~bad.any(dim=2)
     present = clean if visible is None else clean & visible
-    if present.all():  # the usual case: nothing to clear, nothing to count
-        return x, present, ~clean[:, :, None]
-    bad = ~(x.abs() <= LARGEST)
-    return x.masked_fill(~present[:, :, None], 0.0), present, bad if visible is None else bad & visible[:, :, None]
+    counted = bad if visible is None else bad & visible[:, :, None]
+    return x.masked_fill(~present[:, :, None], 0.0), length.masked_fill(~present, 0.0), present, counted
 
 
-def _joined(parts: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    rows, counted, key = (torch.cat(each) for each in zip(*parts, strict=True))
-    return rows, counted, key
-
-
-def _of_rows(rows: Tensor, chosen: Tensor) -> LayerStats:
-    """`rows` (N, k, C), zero where they do not count; `chosen` (N, k) says which do."""
-    per_image = chosen.sum(dim=1)  # (N,)
-    image_mean = rows.sum(dim=1) / per_image.clamp(min=1)[:, None]
-    within = ((rows - image_mean[:, None]) * chosen[:, :, None]).square().sum().item()
-    x = rows[chosen]  # (n, C)
-    n, channels = x.shape
-    mean = x.sum(dim=0) / max(1, n)
-    y = x - mean
-    scatter = (y.T @ y).triu()  # a matrix product need not be symmetric to the bit; the stored triangle is all there is
-    square = y.square().sum(dim=1)
-    length = x.norm(dim=1, keepdim=True)
-    unit = torch.where(length > 0, x / length, 0.0)
-    return LayerStats(
-        n_rows=n,
-        n_images=int((per_image > 0).sum()),
-        rows_squared=float(per_image.square().sum()),
-        mean=mean,
-        scatter=scatter + scatter.triu(1).T,
-        third=square @ y,
-        fourth=square.square().sum().item(),
-        within=within,
-        minimum=x.amin(dim=0) if n else x.new_full((channels,), math.inf),
-        maximum=x.amax(dim=0) if n else x.new_full((channels,), -math.inf),
-        absolute=x.abs().sum(dim=0),
-        fired=(x > 0).sum(dim=0).to(torch.float64),
-        n_units=int((length > 0).sum()),
-        unit_sum=unit.sum(dim=0),
-        unit_squares=unit.square().sum(dim=0),
-        bad_values=0,
-        bad_rows=0,
-        images_key=0,
-        eps=0.0,
-        images=ImageSums.none(channels, x.device),
-        rows=None,
+def _joined(present: Sequence[Tensor | None], parts: Sequence[PerImage], positions: int) -> Tensor | None:
+    """(N, P); None where every position of every image is data."""
+    if all(each is None for each in present):
+        return None
+    return torch.cat(
+        [
+            part.held.new_ones(len(part.held), positions, dtype=torch.bool) if each is None else each
+            for each, part in zip(present, parts, strict=True)
+        ]
     )
 
 
-def _keep(rows: Tensor, chosen: Tensor, key: Tensor, owners: Tensor, limit: int, dtype: torch.dtype) -> KeptRows:
-    """The rows of smallest key; `owners` (2, N) are the identity and the label of each image."""
-    order = key[chosen].argsort(stable=True)[:limit]
-    identity, label = owners[:, :, None].expand(-1, *chosen.shape)[:, chosen][:, order]
-    return KeptRows(values=rows[chosen][order].to(dtype), key=key[chosen][order], id=identity, label=label, limit=limit)
+def _within(chosen: Chosen, inside: PerImage, positions: int) -> Tensor:
+    if chosen.values.shape[1] == 1:
+        return torch.zeros_like(inside.spread)
+    if chosen.values.shape[1] == positions:
+        return inside.spread
+    x = chosen.values.to(torch.float64)
+    if chosen.counted is None:
+        return (x - x.mean(dim=1, keepdim=True)).square().sum(dim=(1, 2))
+    counted = chosen.counted[:, :, None]
+    mean = x.sum(dim=1, keepdim=True) / counted.sum(dim=1, keepdim=True).clamp(min=1)
+    return ((x - mean) * counted).square().sum(dim=(1, 2))

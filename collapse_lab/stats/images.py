@@ -95,74 +95,59 @@ class PerImage:
         image_axis = {"cosines": 1, "gate_facts": 1}
         return PerImage(**{name: torch.cat(values, dim=image_axis.get(name, 0)) for name, values in whole.items()})
 
-    def sums(self, chosen: Tensor | slice = slice(None)) -> ImageSums:
-        """Summed over the chosen images."""
-        total, count = _defined(self.cosines[:, chosen])
-        gates, gated = _defined(self.gate_facts[:, chosen])
-        several = self.held[chosen] >= 2
-        held, spread, mean = (part[chosen][several] for part in (self.held, self.spread, self.mean))
-        middle = mean.mean(dim=0) if len(mean) else mean.new_zeros(mean.shape[1])
-        return ImageSums(
-            channels_paper=total[0],
-            n_channels_paper=count[0],
-            channels_live=total[1],
-            n_channels_live=count[1],
-            channels_centred=total[2],
-            n_channels_centred=count[2],
-            positions=total[3],
-            n_positions=count[3],
-            spread=(spread / held).sum().item(),
-            spread_pairs=(spread / (held * (held - 1))).sum().item(),
-            n_spread=len(held),
-            between=(mean - middle).square().sum().item(),
-            gate_variation=gates[0],
-            gate_gini=gates[1],
-            gate_largest=gates[2],
-            gate_entropy=gates[3],
-            n_gate=gated[0],
-            mean=middle,
-            gate=self.gate[chosen].sum(dim=0),
-            fired=self.fired[chosen].sum(dim=0).to(middle.dtype),
-        )
 
-
-def _defined(facts: Tensor) -> tuple[list[float], list[int]]:
-    """The sum of each fact (facts, N) over the images where it is not NaN, and how many these are."""
-    return facts.nansum(dim=1).tolist(), (~facts.isnan()).sum(dim=1).tolist()
-
-
-def per_image(x: Tensor, present: Tensor, eps: float = 0.0) -> PerImage:
-    """Of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False; `eps` is its rounding."""
-    held = present.sum(dim=1).to(x.dtype)  # (N,)
-    several = held >= 2
+def per_image(x: Tensor, present: Tensor | None, eps: float = 0.0, length: Tensor | None = None) -> PerImage:
+    """Of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False (None: all are present); `eps` is its
+    rounding, `length` (N, P) the norm of each row where that is known already."""
+    length = torch.linalg.vector_norm(x, dim=2) if length is None else length
+    held = x.new_full((len(x),), x.shape[1]) if present is None else present.sum(dim=1).to(x.dtype)  # (N,)
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)
-    centred = (x - mean[:, None]) * present[:, :, None]
-    size = x.square().sum(dim=1).sqrt()  # (N, C), of each channel's map; norm() is slow along this axis
+    centred = x - mean[:, None]
+    if present is not None:
+        centred.mul_(present[:, :, None])
+    spread = centred.square().sum(dim=1)  # (N, C), of each channel's map
+    size = (spread + held[:, None] * mean.square()).sqrt()
     smallest = DEAD * size.amax(dim=1, keepdim=True)
-    centred_size = centred.square().sum(dim=1).sqrt()
+    centred_size = spread.sqrt()
     moving = centred_size > torch.maximum(smallest, eps * size)
-    length = x.norm(dim=2)  # (N, P)
 
-    paper = _unit_sum(x, size[:, None], size > 0, dim=2).square().sum(dim=1) / x.shape[2] ** 2
-    live = _off_diagonal(x, size[:, None], size > smallest, dim=2)
-    apart = _off_diagonal(centred, centred_size[:, None], moving, dim=2)
-    alike = _off_diagonal(x, length[:, :, None], length > 0, dim=1)
-    cosines = torch.stack([paper, live, apart, alike]).masked_fill(~several, torch.nan)
+    sums = _unit_sum(x, size, size > 0)
+    paper = sums.square().sum(dim=1) / x.shape[2] ** 2
+    living = size > smallest
+    live = _off_diagonal(sums if _known_all(living) else _unit_sum(x, size, living), living)
+    apart = _off_diagonal(_unit_sum(centred, centred_size, moving), moving)
+    directed = length > 0
+    alike = _off_diagonal(torch.bmm(_inverse(length, directed)[:, None], x)[:, 0], directed)
+    cosines = torch.stack([paper, live, apart, alike]).masked_fill(held < 2, torch.nan)
     gate, gate_facts = spread_of_energy(size)
-    spread = centred_size.square().sum(dim=1)
     fired = (x.amax(dim=1) if x.shape[1] else mean) > 0  # a maximum of no position does not exist, their mean is 0
-    return PerImage(cosines=cosines, held=held, spread=spread, mean=mean, gate=gate, gate_facts=gate_facts, fired=fired)
+    return PerImage(
+        cosines=cosines,
+        held=held,
+        spread=spread.sum(dim=1),
+        mean=mean,
+        gate=gate,
+        gate_facts=gate_facts,
+        fired=fired,
+    )
 
 
-def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:
-    """The sum along `dim` of x (N, P, C) over its `size` (one of the other axes 1), where `kept` (N, B) is true."""
-    scale = torch.where(kept.view_as(size), 1 / size, 0.0)
-    total: Tensor = torch.linalg.vecdot(x, scale, dim=dim)
-    return total
+def _unit_sum(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
+    """(N, P) sum over the kept channels of their maps in x (N, P, C), each over its `size` (N, C)."""
+    return (x * _inverse(size, kept)[:, None]).sum(dim=2)
 
 
-def _off_diagonal(x: Tensor, size: Tensor, kept: Tensor, dim: int) -> Tensor:
-    """(N,) mean cosine between two different kept vectors, which stand side by side along `dim`; NaN under two."""
-    n = kept.sum(dim=1).to(x.dtype)
-    cosine = (_unit_sum(x, size, kept, dim).square().sum(dim=1) - n) / (n * (n - 1))
+def _inverse(size: Tensor, kept: Tensor) -> Tensor:
+    return torch.where(kept, 1 / size, 0.0)
+
+
+def _off_diagonal(unit_sum: Tensor, kept: Tensor) -> Tensor:
+    """(N,) mean cosine between two different kept vectors, from the sum of their unit vectors; NaN under two."""
+    n = kept.sum(dim=1).to(unit_sum.dtype)
+    cosine = (unit_sum.square().sum(dim=1) - n) / (n * (n - 1))
     return cosine.where(n >= 2, torch.nan)
+
+
+def _known_all(mask: Tensor) -> bool:
+    """Whether all are true; on a GPU, where to know would be to wait, no."""
+    return not mask.is_cuda and bool(mask.all())

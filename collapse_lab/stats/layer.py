@@ -18,44 +18,12 @@ from torch import Tensor
 
 from collapse_lab.stats.images import DEAD, ImageSums
 from collapse_lab.stats.latest import latest
+from collapse_lab.stats.moments import EPS, merge_moments
+from collapse_lab.stats.sample import KeptRows
 
-ACCUMULATION_EPS = torch.finfo(torch.float64).eps
 
-
-@dataclass(frozen=True, kw_only=True)
-class KeptRows:
-    """A reproducible sample of rows, by ascending `key` (m,), the hash of image and position.
-
-    `values` (m, C) in float32 (float64 for such data), `id` (m,) the images they come from, `label` (m,) their
-    classes, -1 = none. At most `limit` are kept.
-    """
-
-    values: Tensor
-    key: Tensor
-    id: Tensor
-    label: Tensor
-    limit: int
-
-    def chosen(self, which: Tensor) -> KeptRows:
-        """The rows that `which` (m,) bool says."""
-        taken = {name: getattr(self, name)[which] for name in ("values", "key", "id", "label")}
-        return replace(self, **taken)
-
-    def merge(self, other: KeptRows) -> KeptRows:
-        """The rows of smallest key of both: the sample of the union, whatever the order of merging.
-
-        Of different limits the smaller holds: beyond it one side has already let rows go.
-        """
-        limit = min(self.limit, other.limit)
-        key = torch.cat([self.key, other.key])
-        chosen = key.argsort(stable=True)[:limit]
-        return KeptRows(
-            values=torch.cat([self.values, other.values])[chosen],
-            key=key[chosen],
-            id=torch.cat([self.id, other.id])[chosen],
-            label=torch.cat([self.label, other.label])[chosen],
-            limit=limit,
-        )
+class NoScatterError(ValueError):
+    """What was asked for needs the whole scatter, and only its diagonal was kept, to save memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,9 +31,10 @@ class LayerStats:
     """The statistics of one site under one position policy; C channels, rows are chosen (image, position) pairs.
 
     With y = x - mean: `scatter` (C, C), `third` (C,) and `fourth` are the sums over rows of y y', |y|^2 y and |y|^4.
-    `within` is the summed square distance of rows from the mean row of their image. `eps` is the relative rounding of
-    the data. `bad_values` counts non-finite numbers of the site and `bad_rows` the positions that hold one, which are
-    left out of all else.
+    Where memory was short `scatter` (C,) is its diagonal, and the other two are NaN. `within` is the summed square
+    distance of rows from the mean row of their image. `eps` is the relative rounding of the data, `accumulation_eps`
+    that of the products in the scatter. `bad_values` counts non-finite numbers of the site and `bad_rows` the positions
+    that hold one, which are left out of all else.
     """
 
     n_rows: int
@@ -92,21 +61,29 @@ class LayerStats:
     images_key: int
     """Sum of the images' hashed identities: equal for equal sets of images, in any order."""
     eps: float
+    accumulation_eps: float = EPS["float64"]
     images: ImageSums
     rows: KeptRows | None
 
     def merge(self, other: LayerStats) -> LayerStats:
-        """The statistics of both sets of rows together; raises ValueError for different numbers of channels."""
+        """The statistics of both sets of rows together; raises ValueError for different numbers of channels, or where
+        one has the whole scatter and the other its diagonal."""
         if self.channels != other.channels:
             raise ValueError(f"statistics of {self.channels} and of {other.channels} channels cannot be merged")
-        merged = _merge_moments(self, other)
+        if self.has_scatter != other.has_scatter:
+            raise ValueError("statistics with the whole scatter and with its diagonal alone cannot be merged")
+        merged: dict[str, Any] = merge_moments(self, other)
+        merged["fourth"] = float(merged["fourth"])
         for name in (each.name for each in fields(self) if each.name not in merged):
             merged[name] = _MERGES.get(name, operator.add)(getattr(self, name), getattr(other, name))
         return LayerStats(**merged)
 
     def cpu(self) -> LayerStats:
         """The same statistics with every tensor on the CPU."""
-        return replace(self, **_tensors_on_cpu(self), images=self.images.cpu())
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        moved: dict[str, Any] = {name: value.cpu() for name, value in own.items() if isinstance(value, Tensor)}
+        rows = None if self.rows is None else self.rows.cpu()
+        return replace(self, **moved, images=self.images.cpu(), rows=rows)
 
     @property
     def channels(self) -> int:
@@ -115,6 +92,23 @@ class LayerStats:
     @property
     def images_hash(self) -> str:
         return f"{self.images_key:016x}"
+
+    @property
+    def has_scatter(self) -> bool:
+        """Whether all of the scatter is there, not its diagonal alone."""
+        return self.scatter.ndim == 2
+
+    @property
+    def whole_scatter(self) -> Tensor:
+        """(C, C); raises NoScatterError where only its diagonal was kept."""
+        if not self.has_scatter:
+            raise NoScatterError("only the diagonal of the scatter was kept, to save memory: capture with more of it")
+        return self.scatter
+
+    @property
+    def energy(self) -> Tensor:
+        """(C,) sum over rows of each channel's square deviation: the diagonal of the scatter."""
+        return self.scatter.diagonal() if self.has_scatter else self.scatter
 
     @cached_property
     def mean_square(self) -> Tensor:
@@ -125,11 +119,11 @@ class LayerStats:
     @cached_property
     def variance(self) -> Tensor:
         """(C,) population variance of each channel (divided by n)."""
-        return self.scatter.diagonal() / max(1, self.n_rows)
+        return self.energy / max(1, self.n_rows)
 
     @cached_property
     def _eigenvalues(self) -> Tensor:
-        ascending: Tensor = torch.linalg.eigvalsh(self.scatter)
+        ascending: Tensor = torch.linalg.eigvalsh(self.whole_scatter)
         return ascending.flip(0).clamp(min=0)
 
     @property
@@ -144,7 +138,7 @@ class LayerStats:
 
     def floor_of(self, largest: float) -> float:
         """Singular values up to here are rounding, of the accumulation (given the largest one) or of the data."""
-        return max(math.sqrt(self.channels * ACCUMULATION_EPS) * largest, self.rounding)
+        return max(math.sqrt(self.channels * self.accumulation_eps) * largest, self.rounding)
 
     @cached_property
     def floor(self) -> float:
@@ -152,8 +146,12 @@ class LayerStats:
 
     @cached_property
     def degenerate(self) -> bool:
-        """Constant or all-zero rows: not even the largest singular value stands above rounding."""
-        return bool(self._eigenvalues[0].sqrt().item() <= self.rounding)
+        """Constant or all-zero rows: not even the largest singular value stands above rounding.
+
+        Of a diagonal alone the largest singular value is not known; the root of all energy, its upper bound, is taken.
+        """
+        largest = self._eigenvalues[0] if self.has_scatter else self.energy.sum()
+        return bool(largest.sqrt().item() <= self.rounding)
 
     @cached_property
     def singular_values(self) -> Tensor:
@@ -164,7 +162,7 @@ class LayerStats:
     @cached_property
     def uncentred_singular_values(self) -> Tensor:
         """(C,) of the rows as they are, descending, zero at and below their floor."""
-        second = torch.addr(self.scatter, self.mean, self.mean, alpha=self.n_rows)
+        second = torch.addr(self.whole_scatter, self.mean, self.mean, alpha=self.n_rows)
         values = torch.linalg.eigvalsh(second).flip(0).clamp(min=0).sqrt()
         kept: Tensor = values.where(values > self.floor_of(values[0].item()), 0.0)
         return kept
@@ -193,7 +191,7 @@ class LayerStats:
         rounding *= 1 + math.sqrt(len(values) / self.n_rows)  # as `rounding`, of channels of length 1, not sqrt(n)
         # The first always stays: a moving channel's ratio is below 1 / eps, so rounding is at most
         # 0.3 (1 + sqrt(M / n)), and the first value is at least 1 and sqrt(M / n).
-        floor = max(math.sqrt(len(values) * ACCUMULATION_EPS) * values[0].item(), rounding)
+        floor = max(math.sqrt(len(values) * self.accumulation_eps) * values[0].item(), rounding)
         kept: Tensor = values.where(values > floor, 0.0)
         return kept
 
@@ -202,7 +200,7 @@ class LayerStats:
         """Intra-class correlation of rows of one image, from 0 to 1; 1 where every image has one row."""
         if self.n_rows == self.n_images:
             return 1.0
-        between = max(0.0, self.scatter.diagonal().sum().item() - self.within) / max(1, self.n_images - 1)
+        between = max(0.0, self.energy.sum().item() - self.within) / max(1, self.n_images - 1)
         within = self.within / (self.n_rows - self.n_images)
         size = (self.n_rows - self.rows_squared / self.n_rows) / max(1, self.n_images - 1)
         total = between + (size - 1) * within
@@ -218,17 +216,9 @@ class LayerStats:
 @latest
 def _correlation(stats: LayerStats) -> Tensor:
     chosen = stats.moving
-    scatter = stats.scatter if chosen.all() else stats.scatter[chosen][:, chosen]
+    scatter = stats.whole_scatter if chosen.all() else stats.whole_scatter[chosen][:, chosen]
     deviation = scatter.diagonal().sqrt()
     return (scatter / deviation[:, None]).div_(deviation)
-
-
-def _tensors_on_cpu(record: LayerStats | KeptRows) -> dict[str, Any]:
-    moved = {each.name: getattr(record, each.name) for each in fields(record)}
-    moved = {name: value.cpu() for name, value in moved.items() if isinstance(value, Tensor)}
-    if isinstance(record, LayerStats) and record.rows is not None:
-        moved["rows"] = replace(record.rows, **_tensors_on_cpu(record.rows))
-    return moved
 
 
 def _merge_rows(a: KeptRows | None, b: KeptRows | None) -> KeptRows | None:
@@ -239,30 +229,9 @@ _MERGES: Mapping[str, Callable[[Any, Any], Any]] = {
     "minimum": torch.minimum,
     "maximum": torch.maximum,
     "eps": max,
+    "accumulation_eps": max,
     "images_key": lambda a, b: (a + b) % (1 << 64),
     "images": ImageSums.merge,
     "rows": _merge_rows,
 }
 """How a field of two LayerStats becomes one; the moments apart, every other field is added."""
-
-
-def _merge_moments(a: LayerStats, b: LayerStats) -> dict[str, Any]:
-    n = a.n_rows + b.n_rows
-    mean = a.mean + (b.mean - a.mean) * (b.n_rows / max(1, n))
-    shifted = [_shift(part, part.mean - mean) for part in (a, b)]
-    return {"mean": mean, **{name: shifted[0][name] + shifted[1][name] for name in ("scatter", "third", "fourth")}}
-
-
-def _shift(stats: LayerStats, by: Tensor) -> dict[str, Any]:
-    """The sums of y y', |y|^2 y and |y|^4 when every y is moved by the same vector."""
-    n, along = stats.n_rows, stats.scatter @ by
-    square, trace = (by @ by).item(), stats.scatter.diagonal().sum().item()
-    return {
-        "scatter": stats.scatter + n * torch.outer(by, by),  # symmetric to the bit, as it is stored
-        "third": stats.third + 2 * along + (trace + n * square) * by,
-        "fourth": stats.fourth
-        + 4 * (by @ stats.third).item()
-        + 4 * (by @ along).item()
-        + 2 * square * trace
-        + n * square**2,
-    }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from collapse_lab.capture import hooks
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.store import Capture
-from collapse_lab.stats.accumulate import group_of, stats_of, summarise
+from collapse_lab.stats.accumulate import stats_of, summarise
+from collapse_lab.stats.held import group_of
 from collapse_lab.stats.layer import LayerStats
 from tests.capture.small import LAYOUT, SITES, Gives, Small, images
 from tests.models.networks import ragged_removed, random_images, small

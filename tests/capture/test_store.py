@@ -14,7 +14,8 @@ import torch
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.stats.images import ImageSums
-from collapse_lab.stats.layer import KeptRows, LayerStats
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.sample import KeptRows
 from tests.capture.small import LAYOUT, SITES, Small, images
 
 
@@ -115,7 +116,7 @@ def test_a_torn_or_newer_record_is_known(tmp_path: Path):
     record = json.loads((tmp_path / "capture.json").read_text())
     for schema in (1, 99):  # 1 knew nothing of gates
         (tmp_path / "capture.json").write_text(json.dumps(record | {"schema": schema}))
-        with pytest.raises(ValueError, match=f"has schema {schema}, this version reads 2; capture it again"):
+        with pytest.raises(ValueError, match=f"has schema {schema}, this version reads 3; capture it again"):
             load_capture(tmp_path)
     (tmp_path / "capture.json").write_text('{"schema": 1,')
     with pytest.raises(ValueError, match="is torn"):

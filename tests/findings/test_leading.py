@@ -20,7 +20,8 @@ from collapse_lab.findings.replicates import TIED, without_each
 from collapse_lab.findings.uncertainty import interval_of
 from collapse_lab.metrics._metric import measure
 from collapse_lab.metrics.spectrum import stable_rank
-from collapse_lab.stats.accumulate import Accumulator, leave_one_out, stats_of
+from collapse_lab.stats.accumulate import Accumulator, stats_of
+from collapse_lab.stats.held import leave_one_out
 from collapse_lab.stats.layer import LayerStats
 from tests.metrics.planted import normal, of_rows
 from tests.tolerances import EXACT64

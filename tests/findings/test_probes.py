@@ -9,7 +9,7 @@ import torch
 
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.uncertainty import jackknife
-from collapse_lab.stats.accumulate import group_of
+from collapse_lab.stats.held import group_of
 from tests.metrics.planted import normal
 
 LABEL = torch.arange(200) % 5

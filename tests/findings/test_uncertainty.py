@@ -11,7 +11,8 @@ from scipy.stats import t as student
 
 from collapse_lab.findings.uncertainty import half_width, interval_of, jackknife
 from collapse_lab.metrics._metric import METRICS
-from collapse_lab.stats.accumulate import Accumulator, leave_one_out
+from collapse_lab.stats.accumulate import Accumulator
+from collapse_lab.stats.held import leave_one_out
 from tests.metrics.planted import normal
 from tests.tolerances import PINNED
 

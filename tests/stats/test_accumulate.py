@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.stats.accumulate import Accumulator, group_of, leave_one_out, merge_all, stats_of, summarise
+from collapse_lab.stats.accumulate import Accumulator, stats_of, summarise
+from collapse_lab.stats.held import group_of, leave_one_out, merge_all
 from collapse_lab.stats.layer import LayerStats
 from tests.metrics.planted import features, normal, of_rows
 from tests.tolerances import EXACT64, ORDER

@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from collapse_lab.stats.images import ImageSums, per_image
+from collapse_lab.stats.inside import InsideSums
 from tests import reference
 from tests.metrics.planted import features
 from tests.tolerances import EXACT64, ORDER
 
 
 def image_sums(x: torch.Tensor, present: torch.Tensor, eps: float = 0.0) -> ImageSums:
-    return per_image(x, present, eps).sums()
+    sums = InsideSums(1, x.shape[2], x.device)
+    sums.add(per_image(x, present, eps), torch.ones(1, len(x), dtype=torch.float64))
+    return sums.of_group(0)
 
 
 def ragged(images: int = 8, positions: int = 6) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,182 @@
+"""The running sums of one site on its device: rows wait until there are enough for a matrix product to be worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from collapse_lab import draws
+from collapse_lab.stats.batch import ReadBatch, at_once
+from collapse_lab.stats.held import Held
+from collapse_lab.stats.images import ImageSums
+from collapse_lab.stats.inside import InsideSums
+from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.moments import EPS, Accumulation, Moments, moments_of
+from collapse_lab.stats.positions import Chosen
+from collapse_lab.stats.sample import Sampler
+
+FEWEST_ROWS = 512
+"""Rows wait for so many, or for as many as there are channels: a merge then costs less than their product."""
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """There without waiting for it: from pinned memory, when the device is a GPU and the tensor is not on it."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class RowSums:
+    """The moments of one policy's rows, apart for each of `groups` groups of images."""
+
+    def __init__(
+        self, groups: int, channels: int, device: torch.device, *, matrix: bool, accumulation: Accumulation
+    ) -> None:
+        self.matrix, self.accumulation, self.channels = matrix, accumulation, channels
+        self.facts = torch.zeros(groups, 3, dtype=torch.float64, device=device)
+        """Of each group: images that have a row, sum of their squared numbers of rows, `within`."""
+        self._moments: dict[int, Moments] = {}
+        self._waiting: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
+        self._enough = max(FEWEST_ROWS, channels)
+
+    def add(self, rows: Chosen, within: Tensor, member: Tensor, order: Tensor, sizes: Mapping[int, int]) -> None:
+        """Take in a batch; `member` (G, N) is 1 where an image belongs to a group, `order` (N,) the images group by
+        group, `sizes` how many each group has."""
+        count, several = rows.key.shape
+        held = within.new_full((count,), several) if rows.counted is None else rows.counted.sum(dim=1).to(within.dtype)
+        self.facts += member @ torch.stack([(held > 0).to(within.dtype), held.square(), within], dim=1)
+        values = rows.values[order].flatten(0, 1)  # a copy: what comes after may write into the model's own output
+        counted = None if rows.counted is None else rows.counted[order].flatten()
+        start = 0
+        for group, size in sizes.items():
+            own = slice(start * several, (start + size) * several)
+            self._wait(group, values[own], None if counted is None else counted[own])
+            start += size
+
+    def moments(self, group: int) -> Moments:
+        """Of all rows of a group."""
+        self._settle(group)
+        nothing = self.facts.new_zeros(0, self.channels)
+        return self._moments.get(group) or moments_of(nothing, matrix=self.matrix, accumulation=self.accumulation)
+
+    def _wait(self, group: int, values: Tensor, counted: Tensor | None) -> None:
+        if counted is not None and not values.is_cuda:
+            values, counted = values[counted], None
+        waiting = self._waiting.setdefault(group, [])
+        waiting.append((values, counted))
+        if sum(len(rows) for rows, _ in waiting) >= self._enough:
+            self._settle(group)
+
+    def _settle(self, group: int) -> None:
+        waiting = self._waiting.pop(group, [])
+        if not waiting:
+            return
+        values = torch.cat([rows.to(waiting[0][0].dtype) for rows, _ in waiting])
+        counted = _all_counted(waiting)
+        most = max(FEWEST_ROWS, at_once(values) // self.channels)
+        for start in range(0, max(1, len(values)), most):
+            block = slice(start, start + most)
+            new = moments_of(
+                values[block].to(torch.float64),
+                None if counted is None else counted[block],
+                matrix=self.matrix,
+                accumulation=self.accumulation,
+            )
+            before = self._moments.get(group)
+            self._moments[group] = new if before is None else before.merge(new)
+
+
+def _all_counted(waiting: list[tuple[Tensor, Tensor | None]]) -> Tensor | None:
+    if all(counted is None for _, counted in waiting):
+        return None
+    return torch.cat([rows.new_ones(len(rows), dtype=torch.bool) if c is None else c for rows, c in waiting])
+
+
+class SiteSums:
+    """Everything that is summed of one site; `apart`: the rows of each group of images for themselves."""
+
+    def __init__(
+        self,
+        channels: int,
+        device: torch.device,
+        *,
+        groups: int,
+        apart: bool,
+        keep: Mapping[str, int],
+        matrix: bool,
+        accumulation: Accumulation,
+    ) -> None:
+        self.groups, self.apart, self.accumulation = groups, apart, accumulation
+        self.inside = InsideSums(groups, channels, device)
+        self.bad = torch.zeros(groups, 2, dtype=torch.float64, device=device)
+        self.counts, self.keys = torch.zeros(2, groups, dtype=torch.int64)
+        self.eps = 0.0
+        several = groups if apart else 1
+        self.rows = {
+            policy: RowSums(several, channels, device, matrix=matrix, accumulation=accumulation) for policy in keep
+        }
+        self.samplers = {policy: Sampler(limit) for policy, limit in keep.items() if limit}
+
+    def add(
+        self, read: ReadBatch, group: Tensor, ids: Tensor, ids_here: Tensor, label: Tensor, dtype: torch.dtype
+    ) -> None:
+        """Take in a batch; `group` and `ids` (N,) on the CPU, `ids_here` and `label` where the features are."""
+        device = ids_here.device
+        key = draws.hashed(draws.key("images"), ids, 1)[:, 0]
+        self.keys.index_add_(0, group, key)  # wraps around at 64 bits
+        self.counts.index_add_(0, group, torch.ones_like(group))
+        self.eps = max(self.eps, torch.finfo(dtype).eps)
+        member = to_device((group == torch.arange(self.groups)[:, None]).to(torch.float64), device)
+        self.inside.add(read.inside, member)
+        self.bad += member @ torch.stack([read.bad_values, read.bad_rows], dim=1).to(torch.float64)
+        if self.apart:
+            order, found = group.argsort(stable=True), group.bincount(minlength=self.groups).tolist()
+            sizes = {number: size for number, size in enumerate(found) if size}
+        else:
+            order, sizes, member = torch.arange(len(ids)), {0: len(ids)}, torch.ones_like(member[:1])
+        order = to_device(order, device)
+        kept = torch.float64 if dtype == torch.float64 else torch.float32
+        for policy, rows in read.rows.items():
+            self.rows[policy].add(rows, read.within[policy], member, order, sizes)
+            if policy in self.samplers:
+                values = rows.values.to(kept)
+                self.samplers[policy].take(values, rows.counted, rows.key, rows.position, ids_here, label)
+
+    def read(self, settings: Mapping[str, Any]) -> Held:
+        """Everything so far, on the CPU."""
+        counts = {number: count for number, count in enumerate(self.counts.tolist()) if count} or {0: 0}
+        inside = {number: self.inside.of_group(number) for number in counts}
+        parts: dict[tuple[str, int], LayerStats] = {}
+        for policy in self.rows:
+            if self.apart:
+                parts |= {(policy, number): self._part(policy, [number], inside) for number in counts}
+            else:
+                parts[policy, 0] = self._part(policy, list(counts), inside)
+        samples = {policy: sampler.sample() for policy, sampler in self.samplers.items()}
+        rows = {policy: sample.cpu() for policy, sample in samples.items() if sample is not None}
+        return Held(settings=settings, parts=parts, inside=inside, counts=counts, rows=rows)
+
+    def _part(self, policy: str, groups: list[int], inside: Mapping[int, ImageSums]) -> LayerStats:
+        row_group = groups[0] if self.apart else 0
+        moments, images = self.rows[policy].moments(row_group), inside[groups[0]]
+        for number in groups[1:]:
+            images = images.merge(inside[number])
+        n_images, rows_squared, within = self.rows[policy].facts[row_group].tolist()
+        bad_values, bad_rows = self.bad[groups].sum(dim=0).tolist()
+        sums: dict[str, Any] = {name: value.cpu() for name, value in vars(moments).items()}
+        return LayerStats(
+            **sums | {name: int(sums[name]) for name in ("n_rows", "n_units")} | {"fourth": sums["fourth"].item()},
+            n_images=int(n_images),
+            rows_squared=rows_squared,
+            within=within,
+            bad_values=int(bad_values),
+            bad_rows=int(bad_rows),
+            images_key=int(self.keys[groups].sum()) % (1 << 64),
+            eps=self.eps,
+            accumulation_eps=EPS[self.accumulation],
+            images=images,
+            rows=None,
+        )
