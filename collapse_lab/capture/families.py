@@ -32,11 +32,12 @@ _OF_TOKENS = (
     *(f"transformers.models.{name}.modeling_{name}" for name in ("clip", "siglip", "siglip2", "vit_mae", "vit_msn")),
     *(f"transformers.models.{name}.modeling_{name}" for name in ("dinov2_with_registers", "dinov3_vit")),
     *(f"timm.models.{name}" for name in ("vision_transformer", "vision_transformer_relpos", "deit", "beit", "eva")),
+    "timm.models.vision_transformer_hybrid",
     "torchvision.models.vision_transformer",
 )
 _OF_MAPS = (
     *(f"transformers.models.{name}.modeling_{name}" for name in ("convnext", "convnextv2", "resnet")),
-    *(f"timm.models.{name}" for name in ("convnext", "resnet")),
+    *(f"timm.models.{name}" for name in ("convnext", "resnet", "resnetv2", "efficientnet", "mobilenetv3")),
     *(f"torchvision.models.{name}" for name in ("convnext", "resnet")),
 )
 _OF_WINDOWS = ("timm.models.swin_transformer", "timm.models.swin_transformer_v2", "torchvision.models.swin_transformer")

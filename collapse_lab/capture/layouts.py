@@ -122,6 +122,8 @@ def _defined(way: Sequence[nn.Module], site: Site, axes: int) -> str | None:
         return own.get(axes)
     if type(module) is nn.Flatten and not site.before and (module.start_dim, module.end_dim) == (1, -1):
         return ROWS
+    if len(way) > 1 and _keeps_shapes(module):  # the activation inside timm's BatchNormAct2d
+        module = way[-2]
     return next((known.get(axes) for kinds, known in _KNOWN if isinstance(module, kinds)), None)
 
 
@@ -162,5 +164,7 @@ def _of_family(way: Sequence[nn.Module], axes: int) -> str | None:
     """Of a module of the library that the nearest network above it is of, or of one that keeps the shapes in it."""
     family = next((found for found in map(family_of, reversed(way)) if found), "")
     if not family or not (in_library(way[-1], family) or _keeps_shapes(way[-1])):
+        return None
+    if axes == 4 and any("Attention" in type(module).__name__ for module in way):  # (window, head, query, key)
         return None
     return FAMILIES[family].get(axes)
