@@ -54,6 +54,16 @@ def read_batches(batches: Iterable[Any], repeats: Counter[int]) -> Iterator[Seen
         )
 
 
+def first_image(batch: Seen) -> Seen:
+    """The first image of a batch as a batch of one."""
+    return Seen(
+        image=batch.image[:1],
+        id=batch.id[:1],
+        label=None if batch.label is None else batch.label[:1],
+        removed=None if batch.removed is None else batch.removed[:1],
+    )
+
+
 def _hashes(image: Tensor) -> list[int]:
     """Of each image's bytes, 63 bits."""
     rows = image.detach().cpu().contiguous().reshape(len(image), -1).view(torch.uint8).numpy()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.capture.batches import Seen, read_batches
-from collapse_lab.capture.sites import Layout, layout_of, match_sites
+from collapse_lab.capture.batches import Seen, first_image, read_batches
+from collapse_lab.capture.firing import Firing, Tap, run_model, watching
+from collapse_lab.capture.layouts import Layout
+from collapse_lab.capture.parts import tensor_at
+from collapse_lab.capture.scout import Place, scout
 from collapse_lab.capture.store import Capture, Maps, Replicates
 from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
@@ -49,13 +51,10 @@ def observe(
     `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
     values, one a group, are kept as replicates and the groups dropped. Of sites wider than WIDEST, `estimate` is given
     shells instead (`Accumulator.left_out`). `keep_rows` rows a site, and all positions of
-    `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. Raises LookupError for an unknown
-    site, ValueError for an unknown layout, a site that does not fire or fires twice, or no images.
+    `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. One image goes ahead of the pass:
+    what `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run
+    equally often in every batch.
     """
-    if hasattr(model, "_orig_mod"):
-        raise ValueError(
-            "a compiled module runs past hooks set later; give the module it was compiled from (._orig_mod)"
-        )
     if min(groups, keep_rows, keep_maps) < 0:
         raise ValueError(
             f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
@@ -64,37 +63,23 @@ def observe(
     positions = (positions,) if isinstance(positions, str) else tuple(positions)
     for policy in positions:
         sampled_count(policy)
-    names = match_sites(model, sites)
-    watch = _Watch(
-        model, names, positions, seed=seed, groups=max(1, groups), keep=keep_rows, maps=keep_maps, layout=layout
-    )
     repeats: Counter[int] = Counter()
-    # Not inference_mode: what the model or the images' source caches on the way may be needed in training later.
-    with watching(model, names, watch.take), torch.no_grad():
-        for batch in read_batches(batches, repeats):
-            watch.begin(batch)
-            watch.run(batch)
-    if not repeats:
-        raise ValueError("nothing was captured: there was no batch, or no image in it")
-    return watch.capture(repeats, summarise, estimate)
-
-
-@contextmanager
-def watching(model: nn.Module, sites: Sequence[str], take: Callable[[str, Any], None]) -> Iterator[None]:
-    """Call `take(site, output)` whenever a site fires, in evaluation mode; restore mode and hooks on leaving."""
-    modes = {module: module.training for module in model.modules()}
-    handles = []
-    try:
-        for site in sites:
-            hook = partial(lambda name, _module, _inputs, output: take(name, output), site)
-            handles.append(model.get_submodule(site).register_forward_hook(hook))
-        model.eval()
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes.items():
-            module.training = training
+    # Neither inference_mode, even where the caller is in it: what the model or the images' source caches on the way,
+    # and what the capture holds, may be needed in training later.
+    with torch.inference_mode(mode=False), torch.no_grad():
+        seen = read_batches(batches, repeats)
+        first = next(seen, None)
+        if first is None:
+            raise ValueError("nothing was captured: there was no batch, or no image in it")
+        places = scout(model, sites, first_image(first), layout)
+        watch = _Watch(model, places, positions, seed=seed, groups=max(1, groups), keep=keep_rows, maps=keep_maps)
+        with watching(model, watch.taps(), watch.take) as fired:
+            for batch in chain([first], seen):
+                fired.clear()
+                watch.batch = batch
+                run_model(model, batch)
+                watch.check(fired)
+        return watch.capture(repeats, summarise, estimate)
 
 
 class _Watch:
@@ -103,69 +88,53 @@ class _Watch:
     def __init__(
         self,
         model: nn.Module,
-        sites: Sequence[str],
+        places: Sequence[Place],
         positions: Sequence[str],
         *,
         seed: int,
         groups: int,
         keep: int,
         maps: int,
-        layout: Layout,
     ) -> None:
-        self.model, self.sites, self.positions, self.layout = model, sites, tuple(positions), layout
-        self.seed, self.maps = seed, Maps.none(maps)
-        self.groups, self.keep = groups, keep
-        self.accumulators: dict[str, Accumulator] = {}
-        self.order: list[str] = []
-        self.layouts: dict[str, str] = {}
-        self.shapes: dict[str, list[int]] = {}
-        self.fired: Counter[str] = Counter()
-        parameter = next(model.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.model, self.places, self.positions, self.seed = model, places, tuple(positions), seed
+        self.maps = Maps.none(maps)
+        self.batch: Seen
+        self.accumulators = {
+            place.name: Accumulator(self.positions, seed=seed, groups=groups, keep=keep, wide=place.channels > WIDEST)
+            for place in places
+        }
+        self.at: dict[Tap, list[Place]] = {}
+        for place in places:
+            self.at.setdefault((place.site.path, place.site.before), []).append(place)
 
-    def begin(self, batch: Seen) -> None:
-        self.batch = batch
-        self.fired.clear()
+    def taps(self) -> list[Tap]:
+        """The chosen modules alone."""
+        return list(self.at)
 
-    def run(self, batch: Seen) -> None:
-        """Send the batch through the model: `forward_masked` where cells are removed, else a plain call."""
-        images = batch.image.to(self.device)
-        if batch.removed is None:
-            self.model(images)
-        else:
-            masked = getattr(self.model, "forward_masked", None)
-            if not callable(masked):
-                raise ValueError(f"the batch has removed cells, but {type(self.model).__name__} has no forward_masked")
-            masked(images, batch.removed.to(self.device))
-        silent = [site for site in self.sites if not self.fired[site]]
-        if silent:
-            raise ValueError(f"these sites never fired in a forward pass: {', '.join(silent[:5])}; leave them out")
+    def take(self, firing: Firing) -> None:
+        """Take in what one call of one module gives to its sites."""
+        for place in self.at[firing.path, firing.before]:
+            if firing.call >= place.calls:
+                raise _called(place, f"{firing.call + 1} times or more")
+            if place.site.call in (None, firing.call):
+                self._update(place, tensor_at(firing.value, place.site))
 
-    def take(self, site: str, output: Any) -> None:
-        """Take in one output of one site."""
-        self.fired[site] += 1
-        if self.fired[site] > 1:
-            raise ValueError(f"site {site!r} fired twice in one pass (a shared module); capture modules that run once")
-        if not isinstance(output, Tensor):
-            raise TypeError(f"site {site!r} gives a {type(output).__name__}, not a tensor; choose a module inside it")
-        if not output.is_floating_point():
-            raise TypeError(f"site {site!r} gives {output.dtype}, not floating-point features; choose another module")
-        if site not in self.layouts:
-            self.layouts[site] = layout_of(self.model, site, tuple(output.shape), self.layout)
-            self.shapes[site] = list(output.shape[1:])
-            self.order.append(site)
+    def check(self, fired: Mapping[Tap, int]) -> None:
+        """Raise where a module ran less often than in the first pass."""
+        for tap, (place, *_) in self.at.items():
+            if fired[tap] != place.calls:
+                raise _called(place, f"{fired[tap]} times")
+
+    def _update(self, place: Place, tensor: Tensor) -> None:
+        site, layout = place.name, str(place.layout)
         try:
-            features = as_features(output.detach(), self.layouts[site])
+            features = as_features(tensor.detach(), layout)
         except ValueError as error:
             raise ValueError(f"site {site!r}: {error}") from None
         if len(features) != len(self.batch.id):
             raise ValueError(
                 f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "
-                f"its layout {self.layouts[site]!r} does not fit"
-            )
-        if site not in self.accumulators:
-            self.accumulators[site] = Accumulator(
-                self.positions, seed=self.seed, groups=self.groups, keep=self.keep, wide=features.shape[2] > WIDEST
+                f"its layout {layout!r} does not fit"
             )
         self.accumulators[site].update(
             features, self.batch.id, visible=self._visible(features), labels=self.batch.label
@@ -190,10 +159,10 @@ class _Watch:
         """Everything that was seen, on the CPU, the groups reduced to replicates."""
         stats, replicates = {}, {}
         images = repeats.total()
-        enough = images >= FEWEST_IMAGES and self.groups > 1
-        for site in self.order:
-            held = self.accumulators[site].held()
-            summary = estimate if self.accumulators[site].wide else summarise
+        for site, accumulator in self.accumulators.items():
+            held = accumulator.held()
+            enough = images >= FEWEST_IMAGES and accumulator.groups > 1
+            summary = estimate if accumulator.wide else summarise
             for policy in self.positions:
                 whole = stats[site, policy] = whole_of(held, policy)
                 if summary is not None and enough:
@@ -205,7 +174,14 @@ class _Watch:
             "images": images,
             "repeated_images": images - len(repeats),
             "seed": self.seed,
-            "layouts": self.layouts,
-            "shapes": self.shapes,
+            "layouts": {place.name: place.layout for place in self.places},
+            "shapes": {place.name: list(place.shape) for place in self.places},
         }
         return Capture(stats, replicates=replicates, maps=self.maps, facts=facts)
+
+
+def _called(place: Place, times: str) -> ValueError:
+    return ValueError(
+        f"site {place.name!r}: {place.site.path} ran {times} in a pass, but {place.calls} times for the first image; "
+        f"the number of calls must not depend on the batch"
+    )

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from torch import nn
 
 from collapse_lab.capture.hooks import observe
-from collapse_lab.capture.sites import Layout
+from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.store import Capture, Replicates
 from collapse_lab.findings import registered as registered  # every metric, for `analyze`
 from collapse_lab.findings.influence import estimated_without_each

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -228,7 +230,12 @@ def test_a_masked_batch_needs_a_model_that_takes_one():
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda x: (x, x), TypeError, "site 'inside' gives a tuple, not a tensor; choose a module inside it"),
+        (
+            lambda x: (x, x),
+            TypeError,
+            r"gives a tuple of 2 tensors: 'inside@0' \(1, 3, 6, 6\), 'inside@1' .*; write one",
+        ),
+        (lambda x: {"n": 3}, TypeError, "site 'inside' gives a dict, and no tensor in it; choose a module inside it"),
         (lambda x: x.long(), TypeError, r"site 'inside' gives torch\.int64, not floating-point features"),
         (lambda x: x[0], ValueError, "site 'inside': a tensor of shape .* names 4"),
         (lambda x: x[:2], ValueError, "gives 2 images for a batch of 3"),
@@ -239,14 +246,152 @@ def test_an_output_that_is_no_feature_is_refused_by_name(make, error, words):
         observe(Gives(make), [images(3)], sites=["inside"], layout="image channel height width")
 
 
-def test_a_site_that_fires_twice_or_never_is_refused():
-    class Shared(Small):
+class Twice(Small):
+    """Each of its modules runs twice: on the images, and on the images doubled."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + super().forward(2 * x)
+
+
+def test_calls_of_a_shared_module_are_sites_of_their_own():
+    model, x = Twice(), images(20)
+    one = seen(model, x[:9], x[9:], positions=("all",))
+    assert one.sites == ["conv#0", "act#0", "head#0", "conv#1", "act#1", "head#1"]
+    for site, given in (("conv#0", x), ("conv#1", 2 * x)):
+        expected = stats_of(model.conv(given).detach(), layout="image channel height width")
+        assert torch.allclose(one[site].scatter, expected.scatter, rtol=EXACT64)
+    assert seen(model, x, sites=["conv#1"]).sites == ["conv#1"]
+    with pytest.raises(LookupError, match="site 'conv#2': conv runs 2 times in a pass, counted from #0"):
+        seen(model, x, sites=["conv#2"])
+
+
+def test_a_module_called_once_keeps_its_plain_path():
+    assert seen(Small(), images(3), sites=["conv#0", "conv"]).sites == ["conv"]
+
+
+@pytest.mark.parametrize(("first", "words"), [(2, "conv ran 1 times in a pass, but 2 times"), (1, "conv ran 2 times")])
+def test_a_number_of_calls_that_changes_from_batch_to_batch_is_refused(first, words):
+    class Moody(Small):
+        runs = 0
+
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) + super().forward(x)
+            self.runs += 1
+            twice = (self.runs == 1) == (first == 2)
+            return super().forward(x) + (super().forward(x) if twice else 0)
 
-    with pytest.raises(ValueError, match="site 'conv' fired twice in one pass"):
-        seen(Shared(), images(3))
+    with pytest.raises(ValueError, match=words):
+        seen(Moody(), images(3), sites=["conv"])
 
+
+def test_an_input_is_what_went_in_before_the_module_changed_it():
+    model, x = Small(), images(12)
+    model.act = nn.ReLU(inplace=True)
+    one = seen(model, x, sites=["act", "act@input", "head@input"], positions=("all",), layout=None)
+    assert one.sites == ["act@input", "act", "head@input"]
+    maps = model.conv(x).detach()
+    expected = stats_of(maps, layout="image channel height width")
+    assert torch.allclose(one["act@input"].scatter, expected.scatter, rtol=EXACT64)
+    assert one["act@input"].minimum.max() < 0 <= one["act"].minimum.min()
+    assert torch.allclose(one["head@input"].mean, maps.relu().mean(dim=(0, 2, 3)), rtol=EXACT64)
+
+
+def test_channels_last_linear_outputs_are_read_on_the_right_axis():
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expand = nn.Linear(3, 7, dtype=torch.float64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.expand(x.permute(0, 2, 3, 1))
+
+    model, x = Last(), images(10)
+    one = observe(model, [x], sites=["expand"], positions=("all",))["expand"]
+    assert (one.channels, one.n_rows) == (7, 360)
+    expected = stats_of(model(x).detach(), layout="image height width channel")
+    assert torch.allclose(one.scatter, expected.scatter, rtol=EXACT64)
+
+
+@pytest.mark.parametrize(
+    ("make", "site"),
+    [
+        (lambda x: {"maps": x, "scale": 2.0, "places": x.long()}, "inside"),
+        (lambda x: {"maps": x, "more": {"deep": x, "twin": x + 1}}, "inside@more.deep"),
+        (lambda x: (x + 1, [x]), "inside@1.0"),
+    ],
+)
+def test_a_part_of_an_output_is_captured_by_its_key(make, site):
+    x = images(9)
+    one = observe(Gives(make), [x], sites=[site], layout="image channel height width", positions=("all",))
+    assert one.sites == [site]
+    assert torch.allclose(one[site].mean, x.mean(dim=(0, 2, 3)), rtol=EXACT64)
+
+
+def test_the_first_batch_is_neither_lost_nor_doubled_and_the_source_is_asked_once():
+    asked = []
+
+    def source() -> object:
+        for part in images(20).split(7):
+            asked.append(len(part))
+            yield part
+
+    assert observe(Small(), source(), sites=["conv"])["conv"].n_images == 20
+    assert asked == [7, 7, 6]
+
+
+def test_no_activation_and_no_graph_outlives_the_pass():
+    alive: list[weakref.ref[Tensor]] = []
+
+    class Remembering(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.act(self.conv(x))
+            alive.append(weakref.ref(maps))
+            assert not maps.requires_grad
+            return self.head(maps.mean(dim=(2, 3)))
+
+    model = Remembering()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    kept = seen(model, images(5), images(6, seed=1), sites=["conv", "act", "head"], keep_rows=3)
+    gc.collect()
+    assert len(alive) == 3  # one image ahead, then two batches
+    assert [ref() for ref in alive] == [None] * 3
+    assert not kept["head", "pooled"].rows.values.requires_grad
+
+
+def test_a_model_that_was_captured_in_inference_mode_and_what_was_kept_can_be_trained_on():
+    model, x = Caching(), images(6)
+    with torch.inference_mode():
+        inside = observe(model, [x], sites=["head"], keep_rows=4)
+    model(x).sum().backward()  # its table was made during the pass
+    assert model.head.weight.grad is not None
+    rows = inside["head", "pooled"].rows.values
+    probe = nn.Linear(4, 1, dtype=rows.dtype)
+    probe(rows).sum().backward()
+    assert torch.equal(inside["head"].scatter, observe(model, [x], sites=["head"])["head"].scatter)
+
+
+class Caching(Small):
+    """Multiplies by a table that it makes at the first pass of each size and keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = self.tables.setdefault(len(x), torch.full((len(x), 1), 2.0, dtype=x.dtype))
+        return self.head(self.conv(x).mean(dim=(2, 3)) * table)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_our_models_train_after_a_capture(masked):
+    model, x = small(), random_images(6, 8, 12, seed=0)
+    removed = ragged_removed(6, 6, 0.5, seed=1)
+    observe(model, [{"image": x, "removed": removed} if masked else x], sites=["kind:block"])
+    model.train()
+    (model.forward_masked(x, removed) if masked else model(x)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_site_that_never_fires_is_refused():
     class Bypassed(Small):
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x)
@@ -263,11 +408,47 @@ def test_nothing_to_capture_and_unknown_words_are_refused():
     with pytest.raises(ValueError, match="position policy"):
         seen(Small(), images(3), positions=("most",))
     with pytest.raises(ValueError, match="its axis order is not known"):
-        seen(Small(), images(3), layout=None)
-    compiled = nn.Module()
-    compiled._orig_mod = Small()  # as torch.compile wraps it
-    with pytest.raises(ValueError, match="a compiled module"):
-        observe(compiled, [images(3)], sites=["*"])
+        observe(Gives(torch.relu), [images(3)], sites=["inside"])
+
+
+def compiled_around() -> nn.Module:
+    model = nn.Module()
+    model._orig_mod = Small()  # as torch.compile wraps it
+    return model
+
+
+def compiled_in_place() -> nn.Module:
+    model = Small()
+    model.conv.compile(backend="eager")
+    return model
+
+
+def compiled_below() -> nn.Module:
+    model = nn.Sequential(Small())
+    model[0].compile(backend="eager")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "site", "words"),
+    [
+        (compiled_around, "_orig_mod", r"the model is a compiled module .*give the module it was compiled from"),
+        (compiled_in_place, "conv", r"'conv', on the way to site 'conv', is a compiled module \(module\.compile"),
+        (compiled_below, "0.act", r"'0', on the way to site '0\.act', is a compiled module .*capture before compiling"),
+    ],
+)
+def test_a_module_compiled_before_its_hooks_is_refused_with_the_remedy(make, site, words):
+    with pytest.raises(ValueError, match=words):
+        observe(make(), [images(3)], sites=[site])
+
+
+def test_beside_a_compiled_module_the_others_are_captured():
+    assert seen(compiled_in_place(), images(3), sites=["head"]).sites == ["head"]
+
+
+def test_images_smaller_than_the_cells_are_refused_before_the_pass():
+    with pytest.raises(ValueError, match="smaller than one cell"):
+        observe(small(), [random_images(3, 2, 2, seed=0)], sites=["kind:block"])
 
 
 def test_one_policy_may_be_said_as_a_word():

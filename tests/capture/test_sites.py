@@ -1,11 +1,10 @@
-"""Which modules a pattern means, and in what order their axes stand."""
+"""Which places of a model a pattern means."""
 
 from __future__ import annotations
 
 import pytest
-from torch import nn
 
-from collapse_lab.capture.sites import find_sites, kind_of, layout_of, match_sites, matches_path
+from collapse_lab.capture.sites import find_sites, kind_of, match_sites, matches_path, read_site
 from tests.capture.small import Small
 from tests.models.networks import small
 
@@ -69,41 +68,63 @@ def test_a_pattern_that_matches_nothing_names_the_nearest_site():
         match_sites(Small(), ["conv", "stages.9.*"])
 
 
-class LayerNorm2d(nn.LayerNorm):
-    """As in timm and torchvision: a LayerNorm on channels-first maps."""
+def test_a_module_under_two_names_is_found_under_its_first():
+    model = Small()
+    model.twin = model.conv
+    with pytest.raises(LookupError, match=r"'twin': it is the same module as 'conv'; its calls are conv#0, conv#1"):
+        match_sites(model, ["twin"])
 
 
 @pytest.mark.parametrize(
-    ("module", "shape", "expected"),
+    ("address", "path", "call", "part", "before", "keys"),
     [
-        (nn.Conv2d(3, 4, 1), (2, 4, 5, 5), "image channel height width"),
-        (nn.BatchNorm2d(4), (2, 4, 5, 5), "image channel height width"),
-        (nn.Linear(3, 4), (2, 4), "image channel"),
-        (nn.Linear(3, 4), (2, 7, 4), "image position channel"),
-        (nn.LayerNorm(4), (2, 5, 5, 4), "image height width channel"),
+        ("a.b", "a.b", None, "", False, ""),
+        ("a.b#2", "a.b", 2, "", False, ""),
+        ("a@hidden.0", "a", None, "hidden.0", False, "hidden.0"),
+        ("a#0@input", "a", 0, "input", True, "0"),
+        ("a@input.1", "a", None, "input.1", True, "1"),
+        ("a@input.mask", "a", None, "input.mask", True, "mask"),
+        ("a@inputs", "a", None, "inputs", False, "inputs"),
     ],
 )
-def test_torchs_own_modules_have_the_axes_torch_gives_them(module, shape, expected):
-    model = nn.Sequential(module)
-    assert layout_of(model, "0", shape, None) == expected
+def test_an_address_names_module_call_and_part_and_is_written_as_it_is_read(address, path, call, part, before, keys):
+    site = read_site(address)
+    assert (site.path, site.call, site.part, site.before, site.keys) == (path, call, part, before, keys)
+    assert site.name == address
 
 
-@pytest.mark.parametrize("module", [nn.ReLU(), LayerNorm2d(4), nn.Conv1d(3, 4, 1)])
-def test_an_unknown_layout_must_be_told_and_the_error_says_how(module):
-    with pytest.raises(ValueError, match=r"of shape \(2, 4, 5, 5\) .*for example layout=\{'0': 'image channel height"):
-        layout_of(nn.Sequential(module), "0", (2, 4, 5, 5), None)
+@pytest.mark.parametrize("address", ["a#b", "a#", "a@", "a#1#2"])
+def test_what_is_no_address_is_refused_with_the_forms_there_are(address):
+    with pytest.raises(ValueError, match=r"is no address of a site; expected PATH, PATH#CALL"):
+        read_site(address)
 
 
-def test_the_users_word_comes_before_the_models_and_the_models_before_torchs():
-    model = nn.Sequential(nn.Conv2d(3, 4, 1))
-    assert layout_of(model, "0", (2, 4, 5, 5), "image height width channel") == "image height width channel"
-    assert layout_of(model, "0", (2, 4, 5, 5), {"*": "image token height channel"}) == "image token height channel"
-    assert layout_of(model, "0", (2, 4, 5, 5), {"other": "image"}) == "image channel height width"
-    model.layout = "image position channel"
-    assert layout_of(model, "0", (2, 4, 5), None) == "image position channel"
-    assert layout_of(model, "0", (2, 4, 5, 5), None) == "image channel height width"  # what is declared does not fit
-
-
-def test_every_site_of_our_models_is_declared():
+def test_call_and_part_stay_on_every_site_that_a_pattern_chooses():
     model = small()
-    assert layout_of(model, "stages.0.blocks.0.depthwise", (2, 16, 4), None) == "image position channel"
+    acts = ["stages.0.blocks.0.act", "stages.1.blocks.0.act", "stages.1.blocks.1.act"]
+    assert match_sites(model, ["class:GELU@input"]) == [f"{act}@input" for act in acts]
+    assert match_sites(model, ["*.act#1@x.y"]) == [f"{act}#1@x.y" for act in acts]
+    assert match_sites(model, ["kind:act", acts[0] + "@input"])[:2] == [acts[0], acts[0] + "@input"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "site", "fits"),
+    [
+        ("a.*", "a.b#3", True),
+        ("a.*#3", "a.b#3", True),
+        ("a.*#2", "a.b#3", False),
+        ("a.*", "a.b@key", True),
+        ("a.*", "a.b@input", False),
+        ("a.*@input", "a.b@input", True),
+        ("a.*@key", "a.b", False),
+        ("kind:block", "blocks.1@input", False),
+        ("kind:block@input", "blocks.1#0@input", True),
+    ],
+)
+def test_a_pattern_without_call_or_part_fits_every_call_and_output_but_no_input(pattern, site, fits):
+    assert matches_path(pattern, site) is fits
+
+
+def test_an_input_is_of_another_kind_than_the_output():
+    assert kind_of("stages.0.blocks.1#2@hidden") == "block"
+    assert kind_of("stages.0.blocks.1#2@input") == "block@input"
