@@ -82,7 +82,9 @@ def read_rule(text: str) -> Rule:
         raise ValueError(f"{words!r} is no rule. A rule is {GRAMMAR}")
     said = found.groupdict()
     falls = "below" in (said["side"], said["way"])
-    if said["move"] and said["reference"] not in _REFERENCES.get((said["move"], said["way"]), ()):
+    known = _REFERENCES.get((said["move"], said["way"]), ())
+    reference = next((each for each in known if each == said["reference"]), None)
+    if said["move"] and reference is None:
         raise ValueError(f"{words!r} compares with nothing that is known. A rule is {GRAMMAR}")
     percent = None if said["percent"] is None else float(said["percent"])
     if percent is not None and not 0 < percent < (100 if said["move"] == "fell" else math.inf):
@@ -96,7 +98,7 @@ def read_rule(text: str) -> Rule:
         falls=falls,
         level=None if said["level"] is None else float(said["level"]),
         percent=percent,
-        reference=said["reference"],
+        reference=reference,
         checks=int(said["checks"] or 1),
         stop=said["stop"] is not None,
     )

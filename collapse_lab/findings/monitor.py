@@ -114,7 +114,7 @@ class Monitor:
         for name in self._metrics:
             METRICS[name]
         self._untrained = untrained if isinstance(untrained, nn.Module) else None
-        given = checked(untrained).to_dict("records") if isinstance(untrained, pd.DataFrame) else None
+        given = _records(checked(untrained)) if isinstance(untrained, pd.DataFrame) else None
         self._alarm = Alarm(read, given)
         self._journal = None if run is None else Journal(Path(run))
         self._scalars = None if tensorboard is None else Scalars(Path(tensorboard), len(self._positions))
@@ -232,7 +232,7 @@ def _is_batch(images: Any) -> bool:
         return True
     if not isinstance(images, list) or len(images) != 2 or not all(isinstance(each, Tensor) for each in images):
         return False
-    return images[1].ndim <= 1
+    return len(images[1].shape) <= 1
 
 
 def _as_given(seen: Seen) -> dict[str, Tensor]:
