@@ -197,8 +197,10 @@ def _says_on(rule: Rule, row: Row, reference: float, threshold: float) -> str:
     side = "below" if rule.falls else "above"
     if rule.reference is None:
         return f"{side} {threshold:.4g}{checks}; the best so far is {reference:.4g}"
-    moved = abs(row["value"] - reference) / abs(reference) if reference else math.inf
-    return f"{moved:.1%} {side} {rule.reference}, {reference:.4g}, where the rule asks for {rule.percent:g} %{checks}"
+    asked = f"where the rule asks for {rule.percent:g} %{checks}"
+    if not reference:
+        return f"{side} {rule.reference}, 0, {asked}: from 0 anything is more"
+    return f"{abs(row['value'] - reference) / abs(reference):.1%} {side} {rule.reference}, {reference:.4g}, {asked}"
 
 
 def _says_off(rule: Rule, row: Row, reference: float, threshold: float) -> str:
