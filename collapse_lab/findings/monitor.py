@@ -24,7 +24,9 @@ from collapse_lab.findings.journal import Journal
 from collapse_lab.findings.scalars import Scalars
 from collapse_lab.findings.table import COLUMNS, ORIGIN, analyze, checked
 from collapse_lab.metrics._metric import HEADLINE, METRICS
-from collapse_lab.stats.batch import MOST_ROWS
+
+KEPT = 4096
+"""Rows kept of a site: some metrics are read off rows, and a few images have few."""
 
 
 def monitor(
@@ -179,7 +181,7 @@ class Monitor:
                 positions=self._positions,
                 seed=self._seed,
                 groups=0,
-                keep_rows=MOST_ROWS,  # some metrics are read off rows, and a few images have few
+                keep_rows=KEPT,
                 layout=self._layout,
             )
             origin = ORIGIN if self._journal is None else self._journal.origin()
