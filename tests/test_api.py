@@ -28,6 +28,7 @@ CONTRACT = {
     "capture": ["model", "batches", "sites", "positions", "seed", "groups", "keep_rows", "keep_maps"],
     "stats_of": ["array", "layout", "labels", "ids"],
     "compare": ["arms", "baseline", "factors", "at"],
+    "monitor": ["model", "sites", "images", "every", "metrics", "rules"],
     "report": ["runs_or_comparison", "out"],
 }
 

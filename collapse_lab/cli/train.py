@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from collapse_lab.cli import output
+from collapse_lab.cli import monitoring, output
+from collapse_lab.cli.gate import EXIT_GATE
 
 if TYPE_CHECKING:
     from collapse_lab.train.loop import OnStep, State
@@ -20,6 +22,13 @@ def train(
     ] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="optim.lr=0.001, repeatable.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.")] = None,
+    monitor: Annotated[bool, typer.Option("--monitor", help="Measure live; any option below does.")] = False,
+    every: Annotated[int | None, typer.Option("--monitor-every", help="Steps between two checks; 50.")] = None,
+    sites: Annotated[list[str] | None, typer.Option("--monitor-sites", help="Repeatable; kind:block.")] = None,
+    images: Annotated[int | None, typer.Option("--monitor-images", help="Test images a check; 128.")] = None,
+    rule: Annotated[list[str] | None, typer.Option("--rule", help="Say when it holds, repeatable; see README.")] = None,
+    fail_on: Annotated[list[str] | None, typer.Option("--fail-on", help="Stop with exit code 5 when it holds.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train a network, or go on with the run in the folder."""
@@ -29,14 +38,42 @@ def train(
 
     overrides = [*(change or []), *([f"out={out}"] if out else [])]
     settings = load_config(config, overrides)
-    path = train_run(settings, on_step=_progress(settings.steps))
+    watching = None
+    if monitor or tensorboard or any(given is not None for given in (every, sites, images, rule, fail_on)):
+        asked = monitoring.Asked(
+            every=50 if every is None else every,
+            sites=sites or ["kind:block"],
+            images=128 if images is None else images,
+            rules=rule or [],
+            fail_on=fail_on or [],
+            tensorboard=tensorboard,
+        )
+        watching = monitoring.Monitoring(settings, asked)
+    with watching.watch if watching else nullcontext():
+        path = train_run(settings, on_step=_each(_progress(settings.steps), watching))
     record, steps = Run(path).read(), read_lines(Run(path).log)
     last = steps[-1] if steps else {}
+    fired = watching.fired() if watching else []
     if json:
-        output.print_json("run", path=path, status=record["status"], step=record["step"], last=last)
+        alerts = [alert.text for alert in fired]
+        output.print_json("run", path=path, status=record["status"], step=record["step"], last=last, failed=alerts)
     else:
         output.human().print(f"{record['status']} at step {record['step']}, loss {output.show(last.get('loss'))}")
         print(path)
+    for alert in fired:
+        output.human().print(f"collapse-lab: stopped by '{alert.rule}': {alert.text}", markup=False)
+    if fired:
+        raise typer.Exit(EXIT_GATE)
+
+
+def _each(progress: OnStep, watching: OnStep | None) -> OnStep:
+    """Both after every step; only the second can stop the training."""
+
+    def on_step(state: State) -> bool:
+        progress(state)
+        return watching is not None and watching(state) is True
+
+    return on_step
 
 
 def _progress(steps: int) -> OnStep:

@@ -68,7 +68,12 @@ def capture(
     )
 
 
-def analyze(measured: Capture | LayerStats, *, on_site: Callable[[str, str], object] | None = None) -> pd.DataFrame:
+def analyze(
+    measured: Capture | LayerStats,
+    *,
+    metrics: Iterable[str] | None = None,
+    on_site: Callable[[str, str], object] | None = None,
+) -> pd.DataFrame:
     """Every metric of every site and position policy, one row each; `site` is "" for bare statistics.
 
     `value` is the plain value (NaN = none), `corrected` the bias-corrected one, [low, high] the 95 % interval around
@@ -76,13 +81,14 @@ def analyze(measured: Capture | LayerStats, *, on_site: Callable[[str, str], obj
     values were taken: by `capture`, of 64 images or more (of more than 1,024 channels, where rows were kept). A
     `biased` value has none. That of `stable_rank` reaches further up where the first direction is one of several
     equally strong (see `findings.leading`). `replicates` are the values without each of `group_sizes` groups of images.
-    `on_site` is called with site and positions when these are measured. Raises TypeError for anything else.
+    `metrics` are those to measure, all without it. `on_site` is called with site and positions when these are measured.
+    Raises TypeError for anything but a capture or statistics, LookupError for an unknown metric.
     """
-    whole = as_capture(measured)
+    whole, names = as_capture(measured), METRICS if metrics is None else tuple(metrics)
     rows = []
     for (site, positions), stats in whole.items():
         where = {**ORIGIN, "site": site, "positions": positions, "depth": whole.depth(site), "channels": stats.channels}
-        for name in METRICS:
+        for name in names:
             judged = measure(name, stats)
             interval = _interval(judged, stats, whole.replicates.get((site, positions)))
             rows.append({**where, **asdict(judged), **interval, "images_hash": stats.images_hash})
