@@ -80,7 +80,7 @@ def test_no_graph_is_kept_alive():
     held: list[Tensor] = []
     model.head.register_forward_hook(lambda _module, _inputs, output: held.append(output))
     watched(model)(0)
-    assert [output.requires_grad for output in held] == [False]
+    assert not any(output.requires_grad for output in held)
 
 
 def test_it_measures_at_the_first_call_and_at_multiples_of_every():
@@ -94,9 +94,11 @@ def test_between_checks_the_model_is_not_run():
     model, calls = Small(), []
     model.conv.register_forward_hook(lambda *_: calls.append(1))
     watch = watched(model, every=1000)
-    for step in range(1, 1000):
+    watch(1)
+    first = len(calls)
+    for step in range(2, 1000):
         watch(step)
-    assert len(calls) == 1
+    assert len(calls) == first > 0
 
 
 def test_rows_are_those_of_an_analysis_of_the_same_images():
