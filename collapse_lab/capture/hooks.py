@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from collapse_lab.capture.batches import Seen, first_image, read_batches
+from collapse_lab.capture.budget import WIDEST, Budget, plan
 from collapse_lab.capture.firing import Firing, Tap, run_model, watching
 from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.parts import tensor_at
@@ -20,13 +21,11 @@ from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.held import whole_of, without_each_group
 from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.moments import Accumulation
 from collapse_lab.stats.positions import sampled_count
 
 FEWEST_IMAGES = 64
 """Below, leave-one-group-out values are not taken: no interval can be trusted."""
-
-WIDEST = 1024
-"""Sites with more channels are wide: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
 
 Summary = Callable[[LayerStats, Sequence[LayerStats], Sequence[int]], Mapping[str, list[float]]]
 """(all images, all but each group, the groups' sizes) -> the values of each metric without each group."""
@@ -43,6 +42,9 @@ def observe(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
+    memory_limit: int | None = None,
+    accumulation: Accumulation = "float64",
+    on_budget: Callable[[Budget], object] | None = None,
     summarise: Summary | None = None,
     estimate: Summary | None = None,
 ) -> Capture:
@@ -51,7 +53,9 @@ def observe(
     `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
     values, one a group, are kept as replicates and the groups dropped. Of sites wider than WIDEST, `estimate` is given
     shells instead (`Accumulator.left_out`). `keep_rows` rows a site, and all positions of
-    `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. One image goes ahead of the pass:
+    `keep_maps` images, are kept. `memory_limit` bytes are kept to, and `on_budget` is told before the pass what it
+    takes: see `budget.plan`. `accumulation` "float32" sums each block's products in float32, whose floor is recorded.
+    Model mode and hooks are restored whatever happens. One image goes ahead of the pass:
     what `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run
     equally often in every batch.
     """
@@ -72,7 +76,12 @@ def observe(
         if first is None:
             raise ValueError("nothing was captured: there was no batch, or no image in it")
         places = scout(model, sites, first_image(first), layout)
-        watch = _Watch(model, places, positions, seed=seed, groups=max(1, groups), keep=keep_rows, maps=keep_maps)
+        budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
+        if on_budget is not None:
+            on_budget(budget)
+        watch = _Watch(
+            model, places, positions, budget, seed=seed, keep=keep_rows, maps=keep_maps, accumulation=accumulation
+        )
         with watching(model, watch.taps(), watch.take) as fired:
             for batch in chain([first], seen):
                 fired.clear()
@@ -90,17 +99,26 @@ class _Watch:
         model: nn.Module,
         places: Sequence[Place],
         positions: Sequence[str],
+        budget: Budget,
         *,
         seed: int,
-        groups: int,
         keep: int,
         maps: int,
+        accumulation: Accumulation,
     ) -> None:
         self.model, self.places, self.positions, self.seed = model, places, tuple(positions), seed
-        self.maps = Maps.none(maps)
+        self.maps, self.budget = Maps.none(maps), budget
         self.batch: Seen
         self.accumulators = {
-            place.name: Accumulator(self.positions, seed=seed, groups=groups, keep=keep, wide=place.channels > WIDEST)
+            place.name: Accumulator(
+                self.positions,
+                seed=seed,
+                groups=budget.groups,
+                keep=keep,
+                wide=place.channels > WIDEST,
+                matrix=place.name not in budget.diagonal,
+                accumulation=accumulation,
+            )
             for place in places
         }
         self.at: dict[Tap, list[Place]] = {}
@@ -174,6 +192,8 @@ class _Watch:
             "images": images,
             "repeated_images": images - len(repeats),
             "seed": self.seed,
+            "groups": self.budget.groups,
+            "given_up": list(self.budget.notes),
             "layouts": {place.name: place.layout for place in self.places},
             "shapes": {place.name: list(place.shape) for place in self.places},
         }

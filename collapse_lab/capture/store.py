@@ -185,16 +185,18 @@ def _pack(stats: LayerStats) -> dict[str, Tensor]:
     """Every number of the statistics as a tensor; of the symmetric scatter the upper triangle."""
     packed = {each.name: getattr(stats, each.name) for each in fields(stats) if each.name not in ("images", "rows")}
     packed |= {f"images.{each.name}": getattr(stats.images, each.name) for each in fields(ImageSums)}
-    packed["scatter"] = stats.scatter[tuple(torch.triu_indices(stats.channels, stats.channels))]
+    if stats.has_scatter:
+        packed["scatter"] = stats.scatter[tuple(torch.triu_indices(stats.channels, stats.channels))]
     return {name: _tensor(value) for name, value in packed.items()}
 
 
 def _unpack(tensors: dict[str, Tensor]) -> LayerStats:
     channels = tensors["mean"].numel()
-    upper = torch.zeros(channels, channels, dtype=torch.float64)
-    upper[tuple(torch.triu_indices(channels, channels))] = tensors["scatter"]
     values = {name: _number(value) for name, value in tensors.items()}
-    values["scatter"] = upper + upper.triu(1).T
+    if channels == 1 or tensors["scatter"].numel() > channels:  # else the diagonal alone was kept
+        upper = torch.zeros(channels, channels, dtype=torch.float64)
+        upper[tuple(torch.triu_indices(channels, channels))] = tensors["scatter"]
+        values["scatter"] = upper + upper.triu(1).T
     values["images_key"] %= 1 << 64
     images = ImageSums(**_below("images.", values))
     rows = KeptRows(**_below("rows.", values)) if "rows.values" in values else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow
 from pyarrow import parquet
 from torch import nn
 
+from collapse_lab.capture.budget import Budget
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.store import Capture, Replicates
@@ -22,7 +24,8 @@ from collapse_lab.findings.replicates import TIED, without_each
 from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
 from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
-from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.layer import LayerStats, NoScatterError
+from collapse_lab.stats.moments import Accumulation
 
 SCHEMA = 1
 """Of the columns and their meaning, kept in every parquet file; one without it is of a version before, and as this."""
@@ -47,11 +50,16 @@ def capture(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
+    memory_limit: int | None = None,
+    accumulation: Accumulation = "float64",
+    on_budget: Callable[[Budget], object] | None = None,
 ) -> Capture:
     """Statistics of sites of any model, with the headline metrics' leave-one-group-out values.
 
     `batches`: images, (images, labels) or {"image", "label", "id", "removed"}. `sites` are patterns: see
-    `capture.sites.match_sites`. `layout` says the axis order where the model does not. See `capture.hooks.observe`.
+    `capture.sites.match_sites`. `layout` says the axis order where the model does not. `memory_limit` bytes of
+    statistics are kept to: with fewer groups of images, then with the channels alone of the widest sites, which is
+    said in `facts["given_up"]`. See `capture.hooks.observe`.
     """
     return observe(
         model,
@@ -63,6 +71,9 @@ def capture(
         keep_rows=keep_rows,
         keep_maps=keep_maps,
         layout=layout,
+        memory_limit=memory_limit,
+        accumulation=accumulation,
+        on_budget=on_budget,
         summarise=without_each,
         estimate=estimated_without_each,
     )
@@ -118,10 +129,19 @@ def series_table(measured: Capture) -> pd.DataFrame:
     parts = []
     for (site, positions), stats in measured.items():
         for name in SERIES:
-            values = SERIES[name].function(stats).numpy()
+            try:
+                values = SERIES[name].function(stats).numpy()
+            except NoScatterError:
+                continue
             if not len(values):
                 continue
-            where = {**ORIGIN, "site": site, "positions": positions, "series": name, "floor": stats.floor}
+            where = {
+                **ORIGIN,
+                "site": site,
+                "positions": positions,
+                "series": name,
+                "floor": stats.floor if stats.has_scatter else math.nan,
+            }
             parts.append(pd.DataFrame({**where, "index": range(len(values)), "value": values}))
     return pd.concat(parts, ignore_index=True)
 
@@ -166,7 +186,9 @@ def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | N
         return {**asdict(NO_INTERVAL), "replicates": None, "group_sizes": None}
     left_out, clip = replicates.values[judged.metric], METRICS[judged.metric].clip
     # A biased value is no estimate of the population, so there is nothing to put an interval around.
-    found = NO_INTERVAL if judged.status == "biased" else estimated(judged, stats, replicates)
+    found = (
+        NO_INTERVAL if judged.status == "biased" or math.isnan(judged.value) else estimated(judged, stats, replicates)
+    )
     inside = {name: clip(end) for name, end in asdict(found).items()}
     return {**inside, "replicates": list(left_out), "group_sizes": list(replicates.sizes)}
 
