@@ -113,7 +113,9 @@ def _of_function(rest: str) -> Any:
             known = [each for each in vars(sys.modules[name]) if not each.startswith("_")]
             raise LookupError(f"the module {name} has no {function!r}{nearest(function, known)}")
         if not callable(found):
-            raise TypeError(f"{name}:{function} is a {type(found).__name__}; expected a function that returns a model")
+            raise TypeError(
+                f"{name}:{function} is of type {type(found).__name__}; expected a function that returns a model"
+            )
         needed = _needed(found)
         if needed:
             raise TypeError(

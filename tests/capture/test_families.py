@@ -108,5 +108,7 @@ def test_the_last_layer_is_captured_under_its_key_and_equals_the_models_answer()
 
 
 def test_a_functional_activation_of_transformers_is_named_with_what_to_write():
-    with pytest.raises(LookupError, match=r"attention calls F\.relu inside .*\.attn_dropout and .*as '.*\.out_proj@input'"):
+    with pytest.raises(
+        LookupError, match=r"attention calls F\.relu inside .*\.attn_dropout and .*'.*\.out_proj@input'"
+    ):
         match_sites(of("MobileViT V2"), ["class:ReLU"])
