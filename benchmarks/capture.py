@@ -2,14 +2,14 @@
 
 The pass: every block output of ConvNeXt V2 Pico on random images of 224 pixels, float32, in batches of 64 that are held
 beforehand, against the same batches through the same network without a hook. `sampled:8` with `pooled`, and `all`
-positions, each with 16 groups of images; the leave-one-group-out values, a fixed cost whatever the number of images, are
-part of the time. Memory is the growth of the process's peak over its state before the call, at 1,000 images and at
+positions, each with 16 groups of images; the leave-one-group-out values, a fixed cost whatever the number of images,
+are part of the time. Memory is the growth of the process's peak over its state before the call, at 1,000 images and at
 10,000 (2,000 with --quick). Beside them torchlens, where it is installed, and storing every row, then a decomposition.
 
-The statistics: 1,000 images x 1,000 positions x 768 channels in float64, which lie in memory beforehand, in batches of 4
-images. Their singular values fall from 1 to 1e-6, above the floor. The accumulator is the default one of a capture (16
-groups of images, all positions, what lies inside images as well) up to its singular values. Storing means to copy the
-batches into one matrix, to centre it there and to call `torch.linalg.svdvals`; the bare product is X'X over the batches.
+The statistics: 1,000 images x 1,000 positions x 768 channels in float64, which lie in memory beforehand, in batches of
+4 images. Their singular values fall from 1 to 1e-6, above the floor. The accumulator is that of a capture (16 groups of
+images, all positions, what lies inside images as well) up to its singular values. Storing means to copy the batches
+into one matrix, to centre it there and to call `torch.linalg.svdvals`; the bare product is X'X over the batches.
 """
 
 from __future__ import annotations
@@ -99,9 +99,8 @@ def of_pass(quick: bool) -> list[Claim]:
 
 def store_blocks(model: nn.Module) -> None:
     """Every row of every block output in one matrix a site, and its singular values."""
-    kept: dict[str, list[Tensor]] = {
-        name: [] for name, _ in model.named_modules() if name.split(".")[-2:-1] == ["blocks"]
-    }
+    blocks = [name for name, _ in model.named_modules() if name.split(".")[-2:-1] == ["blocks"]]
+    kept: dict[str, list[Tensor]] = {name: [] for name in blocks}
     hooks = [
         model.get_submodule(name).register_forward_hook(lambda _m, _i, output, name=name: kept[name].append(output))
         for name in kept
