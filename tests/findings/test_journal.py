@@ -35,18 +35,24 @@ def walk(folder: Path, first: int, last: int, *, killed: bool = False) -> Monito
     return watch
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Monitor, Path]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    return walk(folder, 0, 13), folder
+
+
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize(("stopped", "again"), [(8, 8), (8, 5), (3, 3), (1, 1), (9, 0)])
-def test_a_loop_that_goes_on_has_the_rows_and_alerts_of_an_unbroken_one(tmp_path, killed, stopped, again):
-    unbroken = walk(tmp_path / "unbroken", 0, 13)
+def test_a_loop_that_goes_on_has_the_rows_and_alerts_of_an_unbroken_one(tmp_path, unbroken, killed, stopped, again):
+    whole, folder = unbroken
     walk(tmp_path / "broken", 0, stopped, killed=killed)
     resumed = walk(tmp_path / "broken", again, 13)
-    assert [(alert.step, alert.state) for alert in unbroken.alerts] == [(4, "on"), (6, "off"), (10, "on")]
-    assert resumed.alerts == unbroken.alerts
-    expected = unbroken.table().assign(run="broken", arm="broken")
+    assert [(alert.step, alert.state) for alert in whole.alerts] == [(4, "on"), (6, "off"), (10, "on")]
+    assert resumed.alerts == whole.alerts
+    expected = whole.table().assign(run="broken", arm="broken")
     pd.testing.assert_frame_equal(resumed.table(), expected)
     pd.testing.assert_frame_equal(read_table(tmp_path / "broken" / "monitor.parquet"), expected)
-    assert read_lines(tmp_path / "broken" / "alerts.jsonl") == read_lines(tmp_path / "unbroken" / "alerts.jsonl")
+    assert read_lines(tmp_path / "broken" / "alerts.jsonl") == read_lines(folder / "alerts.jsonl")
 
 
 def test_alerts_are_lines_of_json_without_a_nan(tmp_path):
