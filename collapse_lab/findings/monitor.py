@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from collapse_lab.capture.batches import Seen, read_batches
 from collapse_lab.capture.hooks import observe
-from collapse_lab.capture.sites import Layout, match_sites
+from collapse_lab.capture.layouts import Layout
+from collapse_lab.capture.sites import match_sites
 from collapse_lab.findings.alarm import Alarm, Alert, Row
 from collapse_lab.findings.alerts import read_rules
 from collapse_lab.findings.journal import Journal
@@ -183,6 +184,7 @@ class Monitor:
                 groups=0,
                 keep_rows=KEPT,
                 layout=self._layout,
+                across_ranks=False,  # of many that train together one alone may watch
             )
             origin = ORIGIN if self._journal is None else self._journal.origin()
             rows = analyze(captured, metrics=self._metrics).assign(**{**origin, "step": step})

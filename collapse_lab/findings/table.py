@@ -47,11 +47,17 @@ def capture(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
+    keep_groups: bool = False,
+    save_to: Path | str | None = None,
+    save_every: int = 0,
+    across_ranks: bool = True,
 ) -> Capture:
     """Statistics of sites of any model, with the headline metrics' leave-one-group-out values.
 
     `batches`: images, (images, labels) or {"image", "label", "id", "removed"}. `sites` are patterns: see
-    `capture.sites.match_sites`. `layout` says the axis order where the model does not. See `capture.hooks.observe`.
+    `capture.sites.match_sites`. `layout` says the axis order where the model does not.
+    `keep_groups` keeps what `merge_captures` needs; `save_to` and `save_every` let an interrupted pass go on; where
+    torch.distributed is initialised all ranks capture together. See `capture.hooks.observe`.
     """
     return observe(
         model,
@@ -65,6 +71,10 @@ def capture(
         layout=layout,
         summarise=without_each,
         estimate=estimated_without_each,
+        keep_groups=keep_groups,
+        save_to=save_to,
+        save_every=save_every,
+        across_ranks=across_ranks,
     )
 
 
@@ -132,6 +142,12 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
     marked = whole.replace_schema_metadata({**whole.schema.metadata, SCHEMA_KEY: str(SCHEMA).encode()})
     write_atomically(path, lambda part: parquet.write_table(marked, part))
     return path
+
+
+def write_measured(captured: Capture, folder: Path, **origin: Any) -> None:
+    """A capture's two tables, series.parquet and metrics.parquet, into a folder; `origin` fills their columns."""
+    write_table(series_table(captured).assign(**origin), folder / "series.parquet")
+    write_table(analyze(captured).assign(**origin), folder / "metrics.parquet")
 
 
 def read_table(path: Path) -> pd.DataFrame:
