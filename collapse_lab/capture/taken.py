@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -94,8 +93,7 @@ def weights_key(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def bytes_of(tensor: Tensor) -> np.ndarray[Any, Any]:
+def bytes_of(tensor: Tensor) -> memoryview:
     """The numbers of a dense tensor of any type as they lie in memory."""
     flat = tensor.detach().to_dense().cpu().contiguous().reshape(-1)
-    numbers: np.ndarray[Any, Any] = flat.view(torch.uint8).numpy()
-    return numbers
+    return flat.view(torch.uint8).numpy().data
