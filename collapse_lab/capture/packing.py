@@ -19,14 +19,7 @@ Packed: TypeAlias = dict[str, Tensor]
 
 def pack_stats(stats: LayerStats) -> Packed:
     """Every number of the statistics but the kept rows; of the symmetric scatter the upper triangle."""
-    packed = {each.name: getattr(stats, each.name) for each in fields(stats) if each.name not in ("images", "rows")}
-    packed |= {f"images.{name}": value for name, value in pack_images(stats.images).items()}
-    scatter = packed.pop("scatter")
-    if stats.has_scatter:
-        packed["scatter"] = scatter[tuple(torch.triu_indices(stats.channels, stats.channels))]
-    else:
-        packed["diagonal"] = scatter
-    return {name: as_tensor(value) for name, value in packed.items()}
+    return {name: as_tensor(value) for name, value in _numbers(stats).items()}
 
 
 def unpack_stats(tensors: Mapping[str, Tensor], rows: KeptRows | None = None) -> LayerStats:
@@ -40,10 +33,6 @@ def unpack_stats(tensors: Mapping[str, Tensor], rows: KeptRows | None = None) ->
         values["scatter"] = values.pop("diagonal")
     values["images_key"] %= 1 << 64
     return LayerStats(**values, images=unpack_images(below("images.", tensors)), rows=rows)
-
-
-def pack_images(images: ImageSums) -> Packed:
-    return {each.name: as_tensor(getattr(images, each.name)) for each in fields(ImageSums)}
 
 
 def unpack_images(tensors: Mapping[str, Tensor]) -> ImageSums:
@@ -65,8 +54,8 @@ def unpack_rows(tensors: Mapping[str, Tensor]) -> KeptRows:
 def pack_held(held: Held) -> tuple[Packed, dict[str, Any]]:
     """Tensors, those of the groups stacked, and the plain values that say what stands where."""
     keys, groups, policies = list(held.parts), list(held.inside), list(held.rows)
-    tensors = _prefixed("parts", _stacked([pack_stats(held.parts[key]) for key in keys]))
-    tensors |= _prefixed("inside", _stacked([pack_images(held.inside[group]) for group in groups]))
+    tensors = _prefixed("parts", _stacked([_numbers(held.parts[key]) for key in keys]))
+    tensors |= _prefixed("inside", _stacked([vars(held.inside[group]) for group in groups]))
     for policy, rows in held.rows.items():
         tensors |= _prefixed(f"rows.{policy}", pack_rows(rows))
     counts = [[group, count] for group, count in held.counts.items()]
@@ -96,14 +85,40 @@ def as_tensor(value: Any) -> Tensor:
     """On its own memory, on the CPU; a whole number of 64 bits as a signed one."""
     if isinstance(value, Tensor):
         return value.cpu().clone(memory_format=torch.contiguous_format)  # policies of a site may share one, files not
-    if isinstance(value, int):
-        return torch.tensor(value - (1 << 64) if value >= 1 << 63 else value)
-    return torch.tensor(value, dtype=torch.float64)
+    return torch.tensor(_signed(value), dtype=torch.int64 if isinstance(value, int) else torch.float64)
 
 
 def below(prefix: str, values: Mapping[str, Tensor]) -> Packed:
     """Those whose name begins so, without it."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _numbers(stats: LayerStats) -> dict[str, Any]:
+    """The fields of the statistics, and below `images.` those of what lies inside the images."""
+    numbers = {each.name: getattr(stats, each.name) for each in fields(stats) if each.name not in ("images", "rows")}
+    numbers |= {f"images.{name}": value for name, value in vars(stats.images).items()}
+    scatter = numbers.pop("scatter")
+    if stats.has_scatter:
+        numbers["scatter"] = scatter[tuple(torch.triu_indices(stats.channels, stats.channels))]
+    else:
+        numbers["diagonal"] = scatter
+    return numbers
+
+
+def _stacked(numbers: Sequence[Mapping[str, Any]]) -> Packed:
+    return {name: _in_one([each[name] for each in numbers]) for name in numbers[0]} if numbers else {}
+
+
+def _in_one(values: Sequence[Any]) -> Tensor:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack([value.cpu() for value in values])
+    kind = torch.int64 if isinstance(first, int) else torch.float64
+    return torch.tensor([_signed(value) for value in values], dtype=kind)
+
+
+def _signed(value: Any) -> Any:
+    return value - (1 << 64) if isinstance(value, int) and value >= 1 << 63 else value
 
 
 def _number(value: Tensor) -> Any:
@@ -112,7 +127,3 @@ def _number(value: Tensor) -> Any:
 
 def _prefixed(prefix: str, packed: Packed) -> Packed:
     return {f"{prefix}.{name}": value for name, value in packed.items()}
-
-
-def _stacked(packed: Sequence[Packed]) -> Packed:
-    return {name: torch.stack([each[name] for each in packed]) for name in packed[0]} if packed else {}
