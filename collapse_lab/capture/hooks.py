@@ -123,5 +123,5 @@ def _run(
             watch.check(fired)
             done += 1
             if saving is not None:
-                saving.after(done, lambda: watch.taken(done, times))  # noqa: B023 - called at once
+                saving.after(watch.taken(done, times))
     return watch.taken(done, times)

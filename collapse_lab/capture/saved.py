@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,10 @@ class Saving:
             raise self._other(differing)
         return taken
 
-    def after(self, batches: int, taken: Callable[[], Taken]) -> None:
-        """To be called after every batch, of which `batches` are done."""
-        if batches % self.every == 0:
-            save_taken(taken(), self.path)
+    def after(self, taken: Taken) -> None:
+        """To be called after every batch; saves after every so many. That reads all sites' sums from their device."""
+        if taken.account.batches % self.every == 0:
+            save_taken(taken, self.path)
 
     def clear(self) -> None:
         """Delete the file, and the folder if nothing else is in it."""

@@ -145,8 +145,11 @@ class Capture(Mapping[Key, LayerStats]):
         return packed
 
 
-def load_capture(path: Path | str) -> Capture:
-    """A capture from its folder; raises FileNotFoundError where there is none, ValueError where it is torn or newer."""
+def load_capture(path: Path | str, *, groups: bool = True) -> Capture:
+    """A capture from its folder; raises FileNotFoundError where there is none, ValueError where it is torn or newer.
+
+    Kept groups of images, many times as large as the rest and of use for merging alone, are left out by `groups=False`.
+    """
     folder = Path(path)
     if not (folder / "capture.json").is_file():
         raise FileNotFoundError(
@@ -159,13 +162,14 @@ def load_capture(path: Path | str) -> Capture:
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{folder} has schema {record.get('schema')}, this version reads {SCHEMA}; capture it again")
     try:
-        for name, told in record["checksums"].items():
-            if checksum(folder / name) != told:
+        wanted = [name for name in record["checksums"] if groups or name != GROUPS]
+        for name in wanted:
+            if checksum(folder / name) != record["checksums"][name]:
                 raise KeyError(f"{name} is not the file that was written with capture.json")
         tensors = load_file(folder / STATS) | load_file(folder / ROWS)
         keys: list[Key] = [(site, policy) for site, policy in record["keys"]]
         stats = {key: _unpacked(below("|".join(key) + "|", tensors)) for key in keys}
-        taken = load_taken(folder / GROUPS) if GROUPS in record["checksums"] else None
+        taken = load_taken(folder / GROUPS) if GROUPS in wanted else None
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"the capture {folder} is torn ({error}); delete it and capture again") from None
     maps = Maps(

@@ -14,7 +14,7 @@ from collapse_lab.findings.influence import estimated_without_each
 from collapse_lab.findings.replicates import without_each
 from collapse_lab.stats.held import Held
 
-_OWN = ("created", "versions", "git", "command", "shards")
+_OWN = ("created", "versions", "git", "command", "shards", "skipped_images")
 """Facts of each shard that are none of the whole."""
 
 
@@ -62,7 +62,7 @@ def _refuse_shared(accounts: Sequence[Account]) -> None:
 
 
 def _common(captures: Sequence[Capture]) -> dict[str, Any]:
-    """The facts that all shards agree on, and those of each."""
+    """The facts that all shards agree on, what each of them is, and the images that any of them skipped."""
     first, *others = [capture.facts for capture in captures]
     common = {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
     shards = [
@@ -74,4 +74,6 @@ def _common(captures: Sequence[Capture]) -> dict[str, Any]:
         }
         for capture in captures
     ]
-    return {**{name: value for name, value in common.items() if name not in _OWN}, "shards": shards}
+    skipped = [image for capture in captures for image in capture.facts.get("skipped_images", [])]
+    kept = {name: value for name, value in common.items() if name not in _OWN}
+    return {**kept, "shards": shards, "skipped_images": skipped}

@@ -147,6 +147,9 @@ def test_groups_that_are_kept_are_loaded_bit_for_bit_and_go_when_they_are_not(tm
         for group in held.inside:
             assert_equal(held.inside[group], again.inside[group], ImageSums)
         assert again.rows.keys() == held.rows.keys()
+    without = load_capture(tmp_path, groups=False)
+    assert list(without) == list(capture)
+    assert not without.held
     captured().save(tmp_path)
     assert not load_capture(tmp_path).held
     assert not (tmp_path / "groups.safetensors").exists()

@@ -42,6 +42,12 @@ def test_what_was_merged_can_be_merged_on():
     assert_same_capture(shard(BATCHES), merged)
 
 
+def test_images_that_any_shard_skipped_are_named():
+    a, b = shard(BATCHES[:1]), shard(BATCHES[1:2])
+    a.facts["skipped_images"], b.facts["skipped_images"] = ["a.png"], ["b.png"]
+    assert merge_captures([a, b]).facts["skipped_images"] == ["a.png", "b.png"]
+
+
 def test_a_capture_without_its_groups_is_refused():
     with pytest.raises(ValueError, match=r"capture 2 \(Capture of 10 images.*without its groups.*keep_groups=True"):
         merge_captures([shard(BATCHES[:1]), shard(BATCHES[1:2], keep_groups=False)])
