@@ -68,6 +68,21 @@ def test_a_capture_gives_the_same_table_on_both_devices():
     pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-8, atol=1e-10)
 
 
+def test_a_monitor_gives_the_same_table_on_both_devices_and_leaves_their_random_numbers():
+    images = torch.randn(80, 3, 32, 32, dtype=torch.float64)
+    tables = []
+    for device in ("cpu", "cuda"):
+        model = _model().to(device)
+        model.register_forward_hook(lambda _module, given, _output: torch.rand(1, device=given[0].device))
+        before = torch.cuda.get_rng_state()
+        watch = cl.monitor(model, sites=["kind:block"], images=images)
+        with torch.autocast(device, torch.bfloat16):
+            watch(0)
+        assert torch.equal(torch.cuda.get_rng_state(), before)
+        tables.append(watch.table())
+    pd.testing.assert_frame_equal(tables[0], tables[1], rtol=1e-8, atol=1e-10)
+
+
 def test_a_run_uses_the_device_without_being_told(tmp_path):
     study = small_study(write_pictures(tmp_path / "pictures"), seeds=(0,))
     values = study.model_dump()

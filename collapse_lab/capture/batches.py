@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from collapse_lab.stats.accumulate import read_labels
 from collapse_lab.stats.identity import read_ids, told_apart
@@ -62,6 +62,14 @@ def first_image(batch: Seen) -> Seen:
         label=None if batch.label is None else batch.label[:1],
         removed=None if batch.removed is None else batch.removed[:1],
     )
+
+
+def one_image(model: nn.Module, size: int) -> Seen:
+    """A black image as a batch of one, of the channels, type and device that the model is of: for its shapes alone."""
+    first = next((each for each in model.parameters() if each.is_floating_point()), torch.zeros(()))
+    shape = (1, getattr(model, "in_channels", 3), size, size)
+    image = torch.zeros(shape, dtype=first.dtype, device=first.device)
+    return Seen(image=image, id=torch.zeros(1, dtype=torch.long), label=None, removed=None)
 
 
 def _hashes(image: Tensor) -> list[int]:

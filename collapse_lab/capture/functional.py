@@ -52,7 +52,7 @@ def _wanted(pattern: str) -> frozenset[str]:
 
 def _calls(module: nn.Module) -> Iterator[tuple[str, str, str, str]]:
     """(function, as it is written, module called before it, module called after it) of each such call in a forward."""
-    if type(module).__module__.startswith("torch.nn."):  # nn.GELU calls F.gelu: there the module is the answer
+    if not module._modules:  # nn.GELU calls F.gelu: there the module is the answer
         return
     events = list(_events(_forward(type(module))))
     called = [name if name in module._modules else "" for _, name in events]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from collapse_lab.capture.batches import Seen, first_image, read_batches
+from collapse_lab.capture.budget import WIDEST, Budget, plan
 from collapse_lab.capture.ending import Ending, Summary, summed_up
 from collapse_lab.capture.firing import run_model, watching
 from collapse_lab.capture.layouts import Layout
@@ -21,10 +22,8 @@ from collapse_lab.capture.scout import scout
 from collapse_lab.capture.store import Capture
 from collapse_lab.capture.taken import Taken
 from collapse_lab.capture.watch import Watch
+from collapse_lab.stats.moments import Accumulation
 from collapse_lab.stats.positions import sampled_count
-
-WIDEST = 1024
-"""Sites with more channels are wide: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
 
 
 def observe(
@@ -38,6 +37,9 @@ def observe(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
+    memory_limit: int | None = None,
+    accumulation: Accumulation = "float64",
+    on_budget: Callable[[Budget], object] | None = None,
     summarise: Summary | None = None,
     estimate: Summary | None = None,
     keep_groups: bool = False,
@@ -50,9 +52,11 @@ def observe(
     `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
     values, one a group, are kept as replicates and the groups dropped, unless `keep_groups`: then they stay, for
     merging. Of sites wider than WIDEST, `estimate` is given shells instead (`Accumulator.left_out`). `keep_rows` rows a
-    site, and all positions of `keep_maps` images, are kept. Model mode and hooks are restored whatever happens. One
-    image goes ahead of the pass: what `scout` refuses is refused before it. Raises ValueError as well for no images, or
-    a module that does not run equally often in every batch.
+    site, and all positions of `keep_maps` images, are kept. `memory_limit` bytes are kept to, and `on_budget` is told
+    before the pass what it takes: see `budget.plan`. `accumulation` "float32" sums each block's products in float32,
+    whose floor is recorded. Model mode and hooks are restored whatever happens. One image goes ahead of the pass: what
+    `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run equally
+    often in every batch.
 
     With `save_to`, a folder, the pass is saved there after every `save_every` batches, and one of the same settings
     that was interrupted goes on from its last saving, to the same result: the batches that are done are read again, not
@@ -85,15 +89,20 @@ def observe(
             first = next(seen, None)
             if first is None:
                 return None
+            places = scout(model, sites, first_image(first), layout)
+            budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
+            if on_budget is not None:
+                on_budget(budget)
             watch = Watch(
                 model,
-                scout(model, sites, first_image(first), layout),
+                places,
                 positions,
+                budget,
                 seed=seed,
-                groups=max(1, groups),
                 keep=keep_rows,
                 maps=keep_maps,
                 widest=WIDEST,
+                accumulation=accumulation,
                 fingerprint=keep_groups or saving is not None or ranks.world > 1,
             )
             return _run(model, watch, chain([first], seen), times, saving)

@@ -41,6 +41,7 @@ def save_taken(taken: Taken, path: Path) -> Path:
         "settings": account.settings,
         "shapes": account.shapes,
         "batches": account.batches,
+        "given_up": list(account.given_up),
         "maps": maps.limit,
         "held": sites,
     }
@@ -64,6 +65,7 @@ def load_taken(path: Path) -> Taken:
         settings=record["settings"],
         shapes=record["shapes"],
         batches=record["batches"],
+        given_up=record["given_up"],
         times=dict(zip(tensors["ids"].tolist(), tensors["times"].tolist(), strict=True)),
     )
     inside = {site: below(f"{place}.", tensors) for place, site in enumerate(account.sites)}

@@ -20,12 +20,13 @@ from collapse_lab.stats.held import Held
 class Account:
     """What was asked and seen. `settings` (plain JSON values: model, weights, sites, layouts, positions, ...) are equal
     wherever two passes may become one; `shapes` are those of the first image at each site, `batches` how many are done,
-    `times` how often each image came, by identity."""
+    `times` how often each image came, by identity, `given_up` what was left out to fit the memory, in words."""
 
     settings: Mapping[str, Any]
     shapes: Mapping[str, list[int]]
     batches: int
     times: Mapping[int, int]
+    given_up: Sequence[str] = ()
 
     @property
     def images(self) -> int:
@@ -39,9 +40,10 @@ class Account:
     @property
     def facts(self) -> dict[str, Any]:
         """What a capture says of its origin."""
-        said = {name: self.settings[name] for name in ("model", "architecture", "seed", "layouts")}
+        said = {name: self.settings[name] for name in ("model", "architecture", "seed", "groups", "layouts")}
         repeated = self.images - len(self.times)
-        return {**said, "images": self.images, "repeated_images": repeated, "shapes": dict(self.shapes)}
+        counts = {"images": self.images, "repeated_images": repeated}
+        return {**said, **counts, "given_up": list(self.given_up), "shapes": dict(self.shapes)}
 
     def merge(self, other: Account) -> Account:
         """Both together; raises ValueError naming the first setting in which they differ."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from collapse_lab.capture.batches import Seen
+from collapse_lab.capture.budget import Budget
 from collapse_lab.capture.firing import Firing, Tap
 from collapse_lab.capture.maps import Maps
 from collapse_lab.capture.parts import tensor_at
@@ -18,6 +19,7 @@ from collapse_lab.capture.taken import Account, Taken, weights_key
 from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.held import Held
+from collapse_lab.stats.moments import Accumulation
 
 
 class Watch:
@@ -32,22 +34,39 @@ class Watch:
         model: nn.Module,
         places: Sequence[Place],
         positions: Sequence[str],
+        budget: Budget,
         *,
         seed: int,
-        groups: int,
         keep: int,
         maps: int,
         widest: int,
+        accumulation: Accumulation,
         fingerprint: bool,
     ) -> None:
         self.places, self.positions = places, tuple(positions)
-        self.maps = Maps.none(maps)
+        self.maps, self.budget = Maps.none(maps), budget
         self.batch: Seen
         self.accumulators = {
-            place.name: Accumulator(self.positions, seed=seed, groups=groups, keep=keep, wide=place.channels > widest)
+            place.name: Accumulator(
+                self.positions,
+                seed=seed,
+                groups=budget.groups,
+                keep=keep,
+                wide=place.channels > widest,
+                matrix=place.name not in budget.diagonal,
+                accumulation=accumulation,
+            )
             for place in places
         }
-        asked = {"positions": self.positions, "seed": seed, "groups": groups, "keep_rows": keep, "keep_maps": maps}
+        asked = {
+            "positions": self.positions,
+            "seed": seed,
+            "groups": budget.groups,
+            "keep_rows": keep,
+            "keep_maps": maps,
+            "diagonal": budget.diagonal,
+            "accumulation": accumulation,
+        }
         self.settings = _plain(
             {
                 "model": type(model).__name__,
@@ -124,6 +143,7 @@ class Watch:
             shapes={place.name: list(place.shape) for place in self.places},
             batches=batches,
             times=times,
+            given_up=list(self.budget.notes),
         )
         return Taken(account=account, held=_Holding(self.accumulators), maps=self.maps)
 

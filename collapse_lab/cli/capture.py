@@ -2,52 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from collapse_lab.cli import output
 
+if TYPE_CHECKING:
+    from collapse_lab.capture.store import Capture
+    from collapse_lab.runs import Run
+
+Three = tuple[float, float, float]
+
 
 def capture(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    step: Annotated[int | None, typer.Option(help="Which checkpoint; the newest without it.")] = None,
-    sites: Annotated[list[str] | None, typer.Option("--sites", help="A pattern, repeatable; see 'list sites'.")] = None,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A run's folder, weights, hf:REPO, timm:NAME, hub:OWNER/REPO:ENTRY, hub:FOLDER:ENTRY or "
+            "py:package.module:function. hub: and py: execute the code they name."
+        ),
+    ],
+    step: Annotated[int | None, typer.Option(help="Of a run: which checkpoint; the newest without it.")] = None,
+    sites: Annotated[
+        list[str] | None, typer.Option("--sites", help="A pattern, repeatable; see 'list sites'. Without: blocks.")
+    ] = None,
     positions: Annotated[list[str] | None, typer.Option("--positions", help="sampled:8, all or pooled.")] = None,
-    data: Annotated[str | None, typer.Option(help="Images; the run's own without it.")] = None,
+    data: Annotated[str | None, typer.Option(help="Images; a run's own without it.")] = None,
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
     keep_rows: Annotated[int, typer.Option(help="Rows to keep at each site.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The capture's folder; a run's lies in the run.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of the images; the model's own, or 224.")] = None,
+    mean: Annotated[Three | None, typer.Option(help="Of pixels in [0, 1]; the model's own, or ImageNet's.")] = None,
+    std: Annotated[Three | None, typer.Option(help="As --mean.")] = None,
+    layout: Annotated[
+        list[str] | None, typer.Option("--layout", metavar="PATTERN=AXES", help="Order of a site's axes, repeatable.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images at once; 64 without it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Pass images through a run's encoder once and write what its sites hold into the run."""
-    from collapse_lab.data.source import open_images
+    """Pass images through a model once and write what its sites hold: into its run, or into a folder of its own."""
+    from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.runs import Run
+    from collapse_lab.study import captures, tables
+
+    where = positions or tables.POSITIONS
+    if Run(Path(model)).exists() or not is_address(model):
+        own = {"--out": out, "--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
+        _refuse(own, f"{model} is a run, which has its own")
+        path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, keep_rows)
+    else:
+        _refuse({"--step": step}, f"{model} is no run and has no steps")
+        if out is None or data is None:
+            raise ValueError(f"{model} is no run: say --data (a source or a folder of images) and --out (a folder)")
+        path, captured = (
+            out,
+            captures.capture_model(
+                model,
+                out,
+                data=data,
+                split=split,
+                size=size,
+                mean=mean,
+                std=std,
+                sites=sites or (),
+                positions=where,
+                layout=read_layouts(layout or []),
+                batch=batch or 64,
+                keep_rows=keep_rows,
+            ),
+        )
+    if json:
+        output.print_json("capture", path=path, step=step, sites=captured.sites, images=captured.facts["images"])
+    else:
+        output.human().print(repr(captured))
+        print(path)
+
+
+def read_layouts(texts: Sequence[str]) -> dict[str, str]:
+    """Each PATTERN=AXES; raises ValueError for a text of another form."""
+    layouts = {}
+    for text in texts:
+        pattern, sign, axes = text.rpartition("=")
+        if not sign or not pattern or not axes:
+            raise ValueError(
+                f"--layout takes PATTERN=AXES, for example '*.act=image channel height width', got {text!r}"
+            )
+        layouts[pattern] = axes
+    return layouts
+
+
+def _of_run(
+    folder: Run,
+    step: int | None,
+    sites: Sequence[str] | None,
+    positions: Sequence[str],
+    data: str | None,
+    split: str,
+    keep_rows: int,
+) -> tuple[Path, Capture, int]:
+    """The capture of one checkpoint, in its run, whose tables are gathered anew."""
+    from collapse_lab.data.source import open_images
     from collapse_lab.study import tables
     from collapse_lab.train.config import load_config
 
-    folder = Run(run)
     folder.read()
     config = load_config(folder.config, [f"data.uri={data}"] if data else [])
     found = folder.checkpoints()
     if step is None and not found:
-        raise FileNotFoundError(f"{run} has no checkpoint yet; train it first")
+        raise FileNotFoundError(f"{folder.path} has no checkpoint yet; train it first")
     chosen = max(found) if step is None else step
     images = open_images(config.data.uri, split, config.data.size)
+    chosen_sites = sites or tables.SITES
     captured = tables.capture_step(
-        folder,
-        config,
-        chosen,
-        images,
-        sites=sites or tables.SITES,
-        positions=positions or tables.POSITIONS,
-        keep_rows=keep_rows,
+        folder, config, chosen, images, sites=chosen_sites, positions=positions, keep_rows=keep_rows
     )
     tables.write_step(folder, chosen, captured, whole=True)
     tables.gather(folder)
-    path = folder.capture(chosen)
-    if json:
-        output.print_json("capture", path=path, step=chosen, sites=captured.sites, images=captured.facts["images"])
-    else:
-        output.human().print(repr(captured))
-        print(path)
+    return folder.capture(chosen), captured, chosen
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ValueError(f"{why}; leave out {', '.join(given)}")

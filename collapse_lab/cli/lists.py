@@ -13,6 +13,7 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     from torch import nn
 
+    from collapse_lab.capture.scout import Place
     from collapse_lab.models.layers import Layer
 
 app = typer.Typer(help="What there is: models, layers, responses, metrics, data, sites and runs.", no_args_is_help=True)
@@ -77,17 +78,34 @@ def data(json: Json = False) -> None:
 
 @app.command()
 def sites(
-    model: Annotated[str, typer.Argument(help="A model's name, a run's folder, or weights: a path or an address.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A model's name, or what 'capture' takes; hub: and py: execute the code they name."),
+    ],
     pattern: Annotated[list[str] | None, typer.Option("--sites", help="Only those that match, repeatable.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of the image; the model's own, or 224.")] = None,
+    layout: Annotated[
+        list[str] | None, typer.Option("--layout", metavar="PATTERN=AXES", help="Order of a site's axes, repeatable.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """The places of a model that can be captured."""
-    from collapse_lab.capture.sites import find_sites, kind_of, match_sites
+    """The places of a model that can be captured, as one image shows them, in the order in which they fire.
 
-    network = _network(model)
+    Shape, layout and bytes are of one image; "?" where the order of the axes must be told.
+    """
+    from collapse_lab.capture.batches import one_image
+    from collapse_lab.capture.scout import survey
+    from collapse_lab.capture.sites import find_sites, match_sites
+    from collapse_lab.cli.capture import read_layouts
+
+    network, own = _opened(model)
     names = match_sites(network, pattern) if pattern else list(find_sites(network))
-    rows = [(name, f"kind:{kind_of(name)}", f"class:{type(network.get_submodule(name)).__name__}") for name in names]
-    _answer("sites", ("site", "kind", "class"), rows, json)
+    image = one_image(network, size or own or 224)
+    places = survey(network, names, image, read_layouts(layout or []))
+    _answer("sites", SITES, [_place(place) for place in places], json)
+    faults = [str(place.fault) for place in places if place.fault is not None]
+    if faults and not json:
+        output.human().print(f"{len(faults)} cannot be captured as they are:", *faults[:8], sep="\n  ", markup=False)
 
 
 @app.command()
@@ -138,6 +156,28 @@ def runs(
             (str(path.parent), record.get("status"), record.get("step"), record.get("steps"), record.get("arm", ""))
         )
     _answer("runs", ("run", "status", "step", "of", "arm"), rows, json)
+
+
+SITES = ("site", "kind", "class", "shape", "layout", "bytes a row")
+
+
+def _place(place: Place) -> tuple[Any, ...]:
+    shape = " x ".join(map(str, place.shape))
+    bytes_a_row = place.bytes_a_row or None
+    layout = "?" if place.fault else place.layout
+    return place.name, f"kind:{place.kind}", f"class:{place.module}", shape, layout, bytes_a_row
+
+
+def _opened(name: str) -> tuple[nn.Module, int | None]:
+    """A network, and the side of the images that its own configuration names."""
+    from collapse_lab.models.convnext import SIZES
+    from collapse_lab.models.weights.fetch import is_address
+    from collapse_lab.train.load import open_model
+
+    if name in SIZES or not is_address(name):
+        return _network(name), None
+    opened = open_model(name)
+    return opened.model, opened.size
 
 
 def _network(name: str, classes: int | None = None) -> nn.Module:

@@ -22,15 +22,14 @@ def merge(
     """Make one capture, with its tables, of captures of shards of the images."""
     from collapse_lab.capture.store import load_capture
     from collapse_lab.findings.merging import merge_captures
-    from collapse_lab.findings.table import write_measured
+    from collapse_lab.study.captures import write_capture
 
     if out.resolve() in [shard.resolve() for shard in shards]:
         raise ValueError(f"{out} is one of the shards; write the merged capture into a folder of its own")
     captured = merge_captures(
         [load_capture(shard) for shard in shards], allow_shared=allow_shared, keep_groups=keep_groups
     )
-    write_measured(captured, out, run=out.resolve().name)
-    captured.save(out)
+    write_capture(captured, out)
     facts = captured.facts
     if json:
         output.print_json(

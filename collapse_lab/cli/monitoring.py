@@ -28,6 +28,28 @@ class Asked:
     fail_on: Sequence[str]
     tensorboard: bool
 
+    @staticmethod
+    def of(
+        monitor: bool,
+        every: int | None,
+        sites: Sequence[str] | None,
+        images: int | None,
+        rules: Sequence[str] | None,
+        fail_on: Sequence[str] | None,
+        tensorboard: bool,
+    ) -> Asked | None:
+        """None where no option asks for a monitor; what is not given is as the help says."""
+        if not (monitor or tensorboard) and all(given is None for given in (every, sites, images, rules, fail_on)):
+            return None
+        return Asked(
+            every=50 if every is None else every,
+            sites=sites or ["kind:block"],
+            images=128 if images is None else images,
+            rules=rules or [],
+            fail_on=fail_on or [],
+            tensorboard=tensorboard,
+        )
+
     def words(self) -> list[str]:
         """All rules, those of `fail_on` with their stop."""
         return [*self.rules, *(text if text.rstrip().endswith("stop") else f"{text}, stop" for text in self.fail_on)]

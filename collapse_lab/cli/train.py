@@ -38,17 +38,8 @@ def train(
 
     overrides = [*(change or []), *([f"out={out}"] if out else [])]
     settings = load_config(config, overrides)
-    watching = None
-    if monitor or tensorboard or any(given is not None for given in (every, sites, images, rule, fail_on)):
-        asked = monitoring.Asked(
-            every=50 if every is None else every,
-            sites=sites or ["kind:block"],
-            images=128 if images is None else images,
-            rules=rule or [],
-            fail_on=fail_on or [],
-            tensorboard=tensorboard,
-        )
-        watching = monitoring.Monitoring(settings, asked)
+    asked = monitoring.Asked.of(monitor, every, sites, images, rule, fail_on, tensorboard)
+    watching = None if asked is None else monitoring.Monitoring(settings, asked)
     with watching.watch if watching else nullcontext():
         path = train_run(settings, on_step=_each(_progress(settings.steps), watching))
     record, steps = Run(path).read(), read_lines(Run(path).log)

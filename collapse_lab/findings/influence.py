@@ -64,7 +64,7 @@ def estimated_without_each(
 
 
 def _kept(whole: LayerStats, left_out: Sequence[LayerStats]) -> _Kept | None:
-    if whole.rows is None or whole.degenerate:
+    if whole.rows is None or whole.degenerate or not whole.has_scatter:
         return None
     ids = whole.rows.id
     gone = [~torch.isin(ids, others.rows.id) for others in left_out if others.rows is not None]

@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.capture.batches import Seen, read_batches
+from collapse_lab.capture.batches import Seen, first_image, read_batches
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
-from collapse_lab.capture.sites import match_sites
+from collapse_lab.capture.scout import scout
 from collapse_lab.findings.alarm import Alarm, Alert, Row
 from collapse_lab.findings.alerts import read_rules
 from collapse_lab.findings.journal import Journal
@@ -108,9 +108,9 @@ class Monitor:
         if every < 1:
             raise ValueError(f"every is a number of steps, 1 or more, got {every}")
         self.model, self.every = bare(model), every
-        self._sites = match_sites(self.model, sites)
         self._positions = (positions,) if isinstance(positions, str) else tuple(positions)
         self._layout, self._seed, self._batches = layout, seed, _kept(images)
+        self._sites = self._scouted(sites)
         read = read_rules(rules, self._sites)
         asked = [metrics] if isinstance(metrics, str) else list(metrics)
         self._metrics = tuple(dict.fromkeys([*asked, *(rule.metric for rule in read)]))
@@ -159,6 +159,12 @@ class Monitor:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _scouted(self, sites: Iterable[str]) -> list[str]:
+        """The sites by the names that their rows will have; what cannot be captured is refused here."""
+        first = next(read_batches(self._batches, Counter()))
+        with untouched(self.model), torch.inference_mode(mode=False), torch.no_grad():
+            return [place.name for place in scout(self.model, sites, first_image(first), self._layout)]
 
     def _begin(self, step: int) -> None:
         """Take up what a run before came to, by judging its rows again; measure the untrained network."""

@@ -15,7 +15,7 @@ TIED = "stable_rank_tied"
 def without_each(whole: LayerStats, left_out: Sequence[LayerStats], sizes: Sequence[int]) -> dict[str, list[float]]:
     """The values of the headline metrics on each of `left_out`, the statistics of all images but one group's."""
     values = {name: [measure(name, others).value for others in left_out] for name in HEADLINE}
-    if whole.degenerate:
+    if whole.degenerate or not whole.has_scatter:
         return values
     count = tied(whole, rows_worth(whole, values["stable_rank"], sizes))
     if count > 1:

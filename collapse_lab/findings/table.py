@@ -12,6 +12,7 @@ import pyarrow
 from pyarrow import parquet
 from torch import nn
 
+from collapse_lab.capture.budget import Budget
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.store import Capture, Replicates
@@ -23,6 +24,7 @@ from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
 from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
 from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.moments import Accumulation
 
 SCHEMA = 1
 """Of the columns and their meaning, kept in every parquet file; one without it is of a version before, and as this."""
@@ -47,6 +49,9 @@ def capture(
     keep_rows: int = 0,
     keep_maps: int = 0,
     layout: Layout = None,
+    memory_limit: int | None = None,
+    accumulation: Accumulation = "float64",
+    on_budget: Callable[[Budget], object] | None = None,
     keep_groups: bool = False,
     save_to: Path | str | None = None,
     save_every: int = 0,
@@ -55,9 +60,11 @@ def capture(
     """Statistics of sites of any model, with the headline metrics' leave-one-group-out values.
 
     `batches`: images, (images, labels) or {"image", "label", "id", "removed"}. `sites` are patterns: see
-    `capture.sites.match_sites`. `layout` says the axis order where the model does not.
-    `keep_groups` keeps what `merge_captures` needs; `save_to` and `save_every` let an interrupted pass go on; where
-    torch.distributed is initialised all ranks capture together. See `capture.hooks.observe`.
+    `capture.sites.match_sites`. `layout` says the axis order where the model does not. `memory_limit` bytes of
+    statistics are kept to: with fewer groups of images, then with the channels alone of the widest sites, which is
+    said in `facts["given_up"]`. `keep_groups` keeps what `merge_captures` needs; `save_to` and `save_every` let an
+    interrupted pass go on; where torch.distributed is initialised all ranks capture together. See
+    `capture.hooks.observe`.
     """
     return observe(
         model,
@@ -69,6 +76,9 @@ def capture(
         keep_rows=keep_rows,
         keep_maps=keep_maps,
         layout=layout,
+        memory_limit=memory_limit,
+        accumulation=accumulation,
+        on_budget=on_budget,
         summarise=without_each,
         estimate=estimated_without_each,
         keep_groups=keep_groups,
@@ -142,12 +152,6 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
     marked = whole.replace_schema_metadata({**whole.schema.metadata, SCHEMA_KEY: str(SCHEMA).encode()})
     write_atomically(path, lambda part: parquet.write_table(marked, part))
     return path
-
-
-def write_measured(captured: Capture, folder: Path, **origin: Any) -> None:
-    """A capture's two tables, series.parquet and metrics.parquet, into a folder; `origin` fills their columns."""
-    write_table(series_table(captured).assign(**origin), folder / "series.parquet")
-    write_table(analyze(captured).assign(**origin), folder / "metrics.parquet")
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -29,6 +29,11 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def rows_that_wait(channels: int, matrix: bool) -> int:
+    """How many rows of a group are collected before they are summed."""
+    return max(FEWEST_ROWS, channels) if matrix else FEWEST_ROWS
+
+
 class RowSums:
     """The moments of one policy's rows, apart for each of `groups` groups of images."""
 
@@ -40,7 +45,7 @@ class RowSums:
         """Of each group: images that have a row, sum of their squared numbers of rows, `within`."""
         self._moments: dict[int, Moments] = {}
         self._waiting: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
-        self._enough = max(FEWEST_ROWS, channels)
+        self._enough = rows_that_wait(channels, matrix)
 
     def add(self, rows: Chosen, within: Tensor, member: Tensor, order: Tensor, sizes: Mapping[int, int]) -> None:
         """Take in a batch; `member` (G, N) is 1 where an image belongs to a group, `order` (N,) the images group by

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from collapse_lab.capture.store import Capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.probes import linear_probe, probe_row
-from collapse_lab.findings.table import capture, read_table, write_measured, write_table
+from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import prune_checkpoints
 from collapse_lab.train.config import Config
@@ -53,8 +53,9 @@ def capture_step(
 
 def write_step(run: Run, step: int, captured: Capture, *, whole: bool) -> None:
     """The capture's tables into the run's folder, with statistics and rows where it is kept `whole`."""
-    folder = run.capture(step)
-    write_measured(captured, folder, **origin(run, step))
+    folder, where = run.capture(step), origin(run, step)
+    write_table(series_table(captured).assign(**where), folder / "series.parquet")
+    write_table(analyze(captured).assign(**where), folder / "metrics.parquet")
     if whole:
         captured.save(folder)
 

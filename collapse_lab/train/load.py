@@ -6,7 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.foreign import Opened, is_foreign, open_foreign
 from collapse_lab.models.weights.fetch import fetch
 from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
 from collapse_lab.runs import Run
@@ -15,13 +18,17 @@ from collapse_lab.train.config import load_config
 from collapse_lab.train.loop import build
 
 
-def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> ConvNeXt:
-    """The network at an address, always a ConvNeXt of ours in eval mode; float64 where the file is, else float32.
+def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> nn.Module:
+    """The network at an address, in eval mode: a ConvNeXt of ours, float64 where the file is, else float32, or another.
 
-    `uri` is a run's folder (its newest whole checkpoint) or one of its checkpoints, of which the encoder is taken; a
-    file of weights (safetensors or torch; ours, official dense or sparse, timm, transformers; V1 or V2); a folder that
-    transformers wrote; `hf:REPO`, `timm:NAME` or `https://...`, which are fetched into a cache. Architectures are
-    inferred from the tensors, so any depths and widths load. Nothing in a file is executed.
+    Ours: `uri` is a run's folder (its newest whole checkpoint) or one of its checkpoints, of which the encoder is
+    taken; a file of weights (safetensors or torch; ours, official dense or sparse, timm, transformers; V1 or V2); a
+    folder that transformers wrote; `hf:REPO`, `timm:NAME` or `https://...`, which are fetched into a cache.
+    Architectures are inferred from the tensors, so any depths and widths load. Nothing in a file is executed.
+
+    Others, for looking at, see `open_foreign`: `hf:REPO` and `timm:NAME` of any other kind through transformers and
+    timm, where these are installed; `hub:OWNER/REPO:ENTRY`, `hub:FOLDER:ENTRY` and `py:package.module:function`, which
+    execute the code that they name. `response` and `classes` are refused for them.
 
     `response`: None as it is there; a name of RESPONSES switches: parameters it lacks are dropped, new ones start as
     in `build_model`. `classes`: None as it is there; 0 drops the head and keeps the final norm; another number than
@@ -31,11 +38,22 @@ def load_model(uri: str | Path, *, response: str | None = None, classes: int | N
     foreign file, tensors that do not fit (all listed) or are not finite; LookupError for an unknown scheme or response;
     ImportError and ConnectionError for what cannot be fetched.
     """
+    if is_foreign(str(uri)):
+        if response is not None or classes is not None:
+            raise ValueError(
+                f"response and classes switch parts of a ConvNeXt of ours, {uri} is another; leave them out"
+            )
+        return open_foreign(str(uri)).model
     return load(uri, response=response, classes=classes).model
 
 
+def open_model(uri: str) -> Opened:
+    """`load_model`, with what the model's own configuration says of the images it takes."""
+    return open_foreign(uri) if is_foreign(uri) else Opened(model=load(uri).model, source=uri)
+
+
 def load(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> Loaded:
-    """`load_model`, with what is to be said of where it came from."""
+    """`load_model` of a ConvNeXt of ours, with what is to be said of where it came from."""
     if classes is not None and classes < 0:
         raise ValueError(f"classes is a number of classes, 0 = no head, or None = as in the file, got {classes}")
     path = Path(uri)

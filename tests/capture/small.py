@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from collapse_lab.capture.batches import Seen
 from tests.metrics.planted import source
 
 SITES = ["conv", "act", "head"]
@@ -52,3 +53,8 @@ class Calls(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.make(x)
+
+
+def one(image: Tensor) -> Seen:
+    """A batch of one."""
+    return Seen(image=image, id=torch.zeros(1, dtype=torch.long), label=None, removed=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _OTHER_NORMS = ("convnext_xxlarge", "test_convnext")
 
 def is_address(uri: str) -> bool:
     """Whether this names weights anywhere: a path that exists, or something with a scheme."""
-    return _scheme(uri) is not None or Path(uri).exists()
+    return scheme_of(uri) is not None or Path(uri).exists()
 
 
 def fetch(uri: str) -> Path:
@@ -32,21 +33,35 @@ def fetch(uri: str) -> Path:
     weights, ConnectionError when the network fails, ImportError naming the extra that is missing, and ValueError for a
     folder whose config.json says something else than a ConvNeXt of ours.
     """
-    scheme = _scheme(uri)
+    scheme = scheme_of(uri)
     if scheme is None:
         return _in_path(Path(uri))
     rest = uri.removeprefix(f"{scheme}:")
     if scheme == "https":
         return _from_web(uri)
+    if scheme == "hf" and Path(rest).is_dir():
+        return _in_path(Path(rest))
     if scheme in ("hf", "timm"):
         return _from_hub(f"timm/{rest}" if scheme == "timm" else rest)
     raise LookupError(f"{uri}: weights are not read from {scheme}: addresses; there is: a path, {', '.join(SCHEMES)}")
 
 
-def _scheme(uri: str) -> str | None:
+def scheme_of(uri: str) -> str | None:
     """What stands before the colon; None for a path, which may have one as well."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+]*):", uri)
     return match[1] if match and not Path(uri).exists() else None
+
+
+def config_of(repo: str, name: str = "config.json") -> dict[str, Any] | None:
+    """A configuration of a repository on the hub, or of a folder as transformers writes one; None where it has none."""
+    path = Path(repo) / name if Path(repo).is_dir() else _hub_file(repo, name)
+    return None if path is None or not path.is_file() else _read_config(path)
+
+
+def is_ours(config: Mapping[str, Any] | None) -> bool:
+    """Whether a configuration says a ConvNeXt, V1 or V2, or nothing; of timm's ones all are for `fetch` to judge."""
+    said = config or {}
+    return "architecture" in said or said.get("model_type") in (None, "convnext", "convnextv2")
 
 
 def _in_path(folder: Path) -> Path:
@@ -72,12 +87,7 @@ def _require_convnext(path: Path) -> None:
 
     Of transformers an eps below ours passes: its default for the final norm, 1e-12, moves the output by about 1e-6.
     """
-    try:
-        config: Any = read_json(path)
-    except ValueError as error:
-        raise ValueError(f"{path} is not a configuration in JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} is not a configuration: expected an object of JSON, got a {type(config).__name__}")
+    config = _read_config(path)
     kind, timm, settings = config.get("model_type"), config.get("architecture"), config.get("model_args") or {}
     if kind not in (None, "convnext", "convnextv2"):
         raise ValueError(f"{path} says model_type {kind!r}; expected convnext or convnextv2")
@@ -89,6 +99,16 @@ def _require_convnext(path: Path) -> None:
     eps = max(config.get("layer_norm_eps") or 0, settings.get("norm_eps") or 0)
     if eps > 1e-6:
         raise ValueError(f"{path} says norms of eps {eps}; those of a ConvNeXt of ours have 1e-6 alone")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config: Any = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a configuration in JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} is not a configuration: expected an object of JSON, got a {type(config).__name__}")
+    return config
 
 
 def _from_hub(repo: str) -> Path:
@@ -114,13 +134,13 @@ def _hub_file(repo: str, name: str) -> Path | None:
     try:
         return Path(hub.hf_hub_download(repo, name))
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        raise LookupError(f"no repository {repo!r} on the Hugging Face hub: {_line(error)}") from None
+        raise LookupError(f"no repository {repo!r} on the Hugging Face hub: {line_of(error)}") from None
     except Exception as error:  # of the hub, of the HTTP client it happens to use, of the system
         # Not found while offline is an entry-not-found error as well: it says nothing about the repository.
         offline = isinstance(error, errors.LocalEntryNotFoundError)
         if isinstance(error, errors.EntryNotFoundError) and not offline:
             return None
-        raise ConnectionError(f"cannot fetch {repo} from the Hugging Face hub: {_line(error)}") from None
+        raise ConnectionError(f"cannot fetch {repo} from the Hugging Face hub: {line_of(error)}") from None
 
 
 def _from_web(address: str) -> Path:
@@ -132,9 +152,10 @@ def _from_web(address: str) -> Path:
         try:
             torch.hub.download_url_to_file(address, str(path), progress=sys.stderr.isatty())
         except (OSError, HTTPException, ValueError) as error:
-            raise ConnectionError(f"cannot fetch {address}: {_line(error)}") from None
+            raise ConnectionError(f"cannot fetch {address}: {line_of(error)}") from None
     return path
 
 
-def _line(error: Exception) -> str:
+def line_of(error: Exception) -> str:
+    """The first line of an error's message, or its type."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,116 @@
+"""What a pass will hold in memory and write to disk, known before it begins, and how it is made to fit a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from collapse_lab.capture.scout import Place
+from collapse_lab.stats.sample import MOST_ROWS
+from collapse_lab.stats.site import rows_that_wait
+
+WIDEST = 1024
+"""Sites with more channels are wide: 16 matrices of 8 MB a policy fit in memory, of 75 MB they do not."""
+
+FEWER = (16, 8, 4, 1)
+"""Numbers of groups that are tried, of those below what was asked; one group means no intervals."""
+
+DOUBLE, SINGLE = 8, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How a pass is set up: groups of images, and the sites of which only the diagonal of the scatter is kept.
+
+    `memory` and `disk` are the bytes that the statistics take, at most, beside the model, the images of one batch and
+    float64 copies of a few of these; they do not depend on the number of images. `notes` say what was given up.
+    """
+
+    groups: int
+    diagonal: tuple[str, ...]
+    memory: int
+    disk: int
+    notes: tuple[str, ...] = ()
+
+    def told(self) -> str:
+        """In a sentence, and what was given up."""
+        return "; ".join([f"statistics take {size(self.memory)} of memory and {size(self.disk)} on disk", *self.notes])
+
+
+def plan(places: Sequence[Place], policies: Sequence[str], *, groups: int, keep: int, limit: int | None) -> Budget:
+    """The set-up that was asked for, or the nearest that fits into `limit` bytes: first fewer groups of images, then
+    the diagonals alone of the widest sites. Raises ValueError where even that does not fit, with what would."""
+    tried = [groups, *(fewer for fewer in FEWER if fewer < groups)]
+    for count in tried:
+        found = _budget(places, policies, count, keep, ())
+        if limit is None or found.memory <= limit:
+            return found if count == groups else _noted(found, groups, places)
+    widest = sorted(places, key=lambda place: -place.channels)
+    for number in range(1, len(widest) + 1):
+        found = _budget(places, policies, 1, keep, tuple(place.name for place in widest[:number]))
+        if found.memory <= (limit or 0):
+            return _noted(found, groups, places)
+    raise ValueError(
+        f"the statistics of these {len(places)} sites take {size(found.memory)} at least, more than the limit of "
+        f"{size(limit or 0)}; choose fewer sites or position policies, keep fewer rows, or raise the limit"
+    )
+
+
+def _noted(found: Budget, groups: int, places: Sequence[Place]) -> Budget:
+    notes = []
+    if found.groups != groups:
+        without = ", no intervals over images" if found.groups < 2 else ""
+        notes.append(f"to fit the memory limit: {found.groups} groups of images instead of {groups}{without}")
+    if found.diagonal:
+        named = ", ".join(found.diagonal[:3]) + (" ..." if len(found.diagonal) > 3 else "")
+        notes.append(
+            f"of {len(found.diagonal)} of {len(places)} sites ({named}) channels alone, no spectrum and no correlation"
+        )
+    return Budget(
+        groups=found.groups, diagonal=found.diagonal, memory=found.memory, disk=found.disk, notes=tuple(notes)
+    )
+
+
+def _budget(
+    places: Sequence[Place], policies: Sequence[str], groups: int, keep: int, diagonal: tuple[str, ...]
+) -> Budget:
+    memory = disk = closing = 0
+    for place in places:
+        channels = place.channels
+        matrix = place.name not in diagonal
+        square = channels**2 if matrix else channels
+        apart = 1 if channels > WIDEST else groups
+        waiting = rows_that_wait(channels, matrix) * channels * SINGLE
+        for policy in policies:
+            kept = max(keep, MOST_ROWS) if policy == "pooled" else keep
+            memory += apart * (square * DOUBLE + waiting) + 3 * kept * channels * SINGLE
+            disk += (square + channels) // 2 * DOUBLE + kept * channels * SINGLE
+            # When the pass ends: the group's matrices on the CPU, and those of all others, one site at a time.
+            closing = max(closing, 4 * apart * square * DOUBLE)
+        memory += groups * 4 * channels * DOUBLE
+    return Budget(groups=groups, diagonal=diagonal, memory=memory + closing, disk=disk)
+
+
+def size(count: int) -> str:
+    """Bytes as a person says them."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6)):
+        if count >= step:
+            return f"{count / step:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
+
+
+def read_size(text: str) -> int:
+    """Bytes of "800MB", "2 GB" or a bare number of bytes; raises ValueError for anything else."""
+    number = text.strip().upper().replace(" ", "")
+    factor = 1.0
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("B", 1.0)):
+        if number.endswith(unit):
+            number, factor = number.removesuffix(unit), step
+            break
+    try:
+        count = int(float(number) * factor)
+    except ValueError:
+        raise ValueError(f"a size of memory is a number with MB or GB, such as 800MB, got {text!r}") from None
+    if count < 1:
+        raise ValueError(f"a size of memory is above 0, such as 800MB, got {text!r}")
+    return count

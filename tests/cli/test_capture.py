@@ -1,0 +1,141 @@
+"""Captures of any model from the command line, each in a folder of its own that `analyze` reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from collapse_lab.capture.store import load_capture
+from tests.pictures import write_pictures
+
+MODELS = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.odd = nn.Conv2d(3, 3, 3, padding=1), nn.Softplus()
+
+    def forward(self, x):
+        return x + self.odd(self.conv(x) * 2)
+
+class Net(nn.Module):
+    def __init__(self, depth):
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block() for _ in range(depth)))
+        self.head = nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.blocks(x).mean(dim=(2, 3)))
+
+def net():
+    torch.manual_seed(0)
+    return Net(2)
+
+def other():
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 3))
+"""
+BLOCKS = ("--layout", "kind:block=image channel height width")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_to_capture.py").write_text(MODELS)
+    write_pictures(tmp_path / "pictures", train=2, test=6)
+    yield tmp_path
+    sys.modules.pop("nets_to_capture", None)
+
+
+CAPTURE = ("capture", "py:nets_to_capture:net", "--data", "pictures", "--size", 16)
+
+
+def test_a_model_of_ones_own_is_captured_and_analysed(ask, here):
+    code, out, err = ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 4, "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["sites"], document["images"]) == (["blocks.0", "blocks.1"], 6)
+    facts = load_capture(here / "c").facts
+    assert (facts["source"], facts["size"], facts["normalisation"]) == ("py:nets_to_capture:net", 16, "ImageNet's")
+    assert facts["layouts"]["blocks.1"] == "image channel height width"
+    code, out, err = ask("analyze", "c", "--json")
+    assert code == 0, err
+    assert {row["site"] for row in json.loads(out)["metrics"]} == {"blocks.0", "blocks.1"}
+    assert ask(*CAPTURE, "--out", "c", *BLOCKS)[0] == 0  # the same model again
+
+
+def test_mean_and_std_change_what_the_model_sees_and_are_recorded(ask, here):
+    for name, given in (("a", ()), ("b", ("--mean", 0, 0, 0, "--std", 1, 1, 1))):
+        code, _, err = ask(*CAPTURE, "--out", name, "--sites", "**.conv@input", *given)
+        assert code == 0, err
+    one, two = load_capture(here / "a"), load_capture(here / "b")
+    assert (two.facts["mean"], two.facts["std"], two.facts["normalisation"]) == ([0, 0, 0], [1, 1, 1], "given")
+    site = "blocks.0.conv@input"
+    mean, std = (
+        one[site, "pooled"].mean.new_tensor(one.facts["mean"]),
+        one[site, "pooled"].mean.new_tensor(one.facts["std"]),
+    )
+    assert (two[site, "pooled"].mean - (one[site, "pooled"].mean * std + mean)).abs().max() < 1e-6
+
+
+def test_a_folder_of_another_model_or_of_something_else_is_refused_before_the_pass(ask, here):
+    assert ask(*CAPTURE, "--out", "c", *BLOCKS)[0] == 0
+    before = (here / "c" / "capture.json").read_bytes()
+    code, _, err = ask("capture", "py:nets_to_capture:other", *CAPTURE[2:], "--out", "c", "--sites", "class:Linear")
+    assert code == 4
+    assert "c holds a capture of another model (model 'Net' there, 'Sequential' here" in err
+    assert (here / "c" / "capture.json").read_bytes() == before
+    code, _, err = ask(*CAPTURE, "--out", "pictures", *BLOCKS)
+    assert code == 4
+    assert "pictures is no capture and not empty (test, train)" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (CAPTURE, "say --data (a source or a folder of images) and --out (a folder)"),
+        ((*CAPTURE, "--out", "c", "--step", 3), "is no run and has no steps; leave out --step"),
+        ((*CAPTURE, "--out", "c", "--layout", "x"), "--layout takes PATTERN=AXES"),
+        ((*CAPTURE, "--out", "c"), "--layout 'blocks.0=image channel height width'"),
+        ((*CAPTURE, "--out", "c", "--sites", "*.act"), "no site matches '*.act'"),
+        (("capture", "py:nets_to_capture:other", *CAPTURE[2:], "--out", "c"), "has no kind:block; choose with --sites"),
+        (("list", "sites", "py:nets_to_capture:nothing"), "the module nets_to_capture has no 'nothing'"),
+    ],
+)
+def test_what_is_missing_or_does_not_fit_is_said_and_nothing_is_written(ask, here, arguments, said):
+    code, out, err = ask(*arguments)
+    assert code == 4
+    assert said in err
+    assert out == ""
+    assert not (here / "c").exists()
+
+
+def test_options_that_a_run_has_itself_are_refused(ask, study_runs):
+    run = next(path.parent for path in study_runs.glob("*/run.json"))
+    code, _, err = ask("capture", run, "--out", "c", "--size", 8)
+    assert code == 4
+    assert "is a run, which has its own; leave out --out, --size" in err
+
+
+def test_sites_are_listed_with_shape_layout_and_bytes_and_a_remedy_where_unknown(ask, here):
+    code, out, err = ask("list", "sites", "py:nets_to_capture:net", "--size", 8, "--sites", "blocks.**")
+    assert code == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert rows[0] == ["site", "kind", "class", "shape", "layout", "bytes a row"]
+    assert rows[1] == ["blocks.0.conv", "kind:conv", "class:Conv2d", "3 x 8 x 8", "image channel height width", "12"]
+    assert rows[3] == ["blocks.0", "kind:block", "class:Block", "3 x 8 x 8", "?", "–"]
+    assert "4 cannot be captured as they are:" in err
+    assert "--layout 'blocks.0=image channel height width'" in err
+    told = ask("list", "sites", "py:nets_to_capture:net", "--size", 8, "--sites", "kind:block", *BLOCKS, "--json")[1]
+    assert [row["bytes a row"] for row in json.loads(told)["rows"]] == [12, 12]
+
+
+def test_sites_of_a_named_network_are_listed_without_its_weights(ask):
+    code, out, err = ask("list", "sites", "convnextv2_tiny", "--sites", "stages.3.blocks.2.act", "--json")
+    assert code == 0, err
+    (row,) = json.loads(out)["rows"]
+    assert (row["shape"], row["layout"], row["bytes a row"]) == ("49 x 3072", "image position channel", 12288)
