@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,7 @@ from collapse_lab.findings.replicates import TIED, without_each
 from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
 from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
-from collapse_lab.stats.layer import LayerStats
+from collapse_lab.stats.layer import LayerStats, NoScatterError
 from collapse_lab.stats.moments import Accumulation
 
 SCHEMA = 1
@@ -138,10 +139,19 @@ def series_table(measured: Capture) -> pd.DataFrame:
     parts = []
     for (site, positions), stats in measured.items():
         for name in SERIES:
-            values = SERIES[name].function(stats).numpy()
+            try:
+                values = SERIES[name].function(stats).numpy()
+            except NoScatterError:
+                continue
             if not len(values):
                 continue
-            where = {**ORIGIN, "site": site, "positions": positions, "series": name, "floor": stats.floor}
+            where = {
+                **ORIGIN,
+                "site": site,
+                "positions": positions,
+                "series": name,
+                "floor": stats.floor if stats.has_scatter else math.nan,
+            }
             parts.append(pd.DataFrame({**where, "index": range(len(values)), "value": values}))
     return pd.concat(parts, ignore_index=True)
 
@@ -186,7 +196,9 @@ def _interval(judged: Measurement, stats: LayerStats, replicates: Replicates | N
         return {**asdict(NO_INTERVAL), "replicates": None, "group_sizes": None}
     left_out, clip = replicates.values[judged.metric], METRICS[judged.metric].clip
     # A biased value is no estimate of the population, so there is nothing to put an interval around.
-    found = NO_INTERVAL if judged.status == "biased" else estimated(judged, stats, replicates)
+    found = (
+        NO_INTERVAL if judged.status == "biased" or math.isnan(judged.value) else estimated(judged, stats, replicates)
+    )
     inside = {name: clip(end) for name, end in asdict(found).items()}
     return {**inside, "replicates": list(left_out), "group_sizes": list(replicates.sizes)}
 
