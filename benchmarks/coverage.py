@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.claims import Claim, Result, main
-from collapse_lab.capture.hooks import FEWEST_IMAGES
+from collapse_lab.capture.ending import FEWEST_IMAGES
 from collapse_lab.capture.store import Replicates
 from collapse_lab.findings.replicates import without_each
 from collapse_lab.findings.table import estimated

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collapse_lab.findings.diagnose import Finding as Finding
     from collapse_lab.findings.diagnose import diagnose as diagnose
     from collapse_lab.findings.gates import gate_table as gate_table
+    from collapse_lab.findings.merging import merge_captures as merge_captures
     from collapse_lab.findings.monitor import monitor as monitor
     from collapse_lab.findings.spectrum import Spectrum as Spectrum
     from collapse_lab.findings.spectrum import spectrum as spectrum
@@ -64,6 +65,7 @@ _DEFINED_IN = {
     "load_model": "train.load",
     "load_objective": "train.restore",
     "measure": "metrics._metric",
+    "merge_captures": "findings.merging",
     "metric": "metrics._metric",
     "monitor": "findings.monitor",
     "n_curve": "findings.curve",

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from collapse_lab.capture.batches import Seen, first_image, read_batches
 from collapse_lab.capture.budget import WIDEST, Budget, plan
-from collapse_lab.capture.firing import Firing, Tap, run_model, watching
+from collapse_lab.capture.ending import Ending, Summary, summed_up
+from collapse_lab.capture.firing import run_model, watching
 from collapse_lab.capture.layouts import Layout
-from collapse_lab.capture.parts import tensor_at
-from collapse_lab.capture.scout import Place, scout
-from collapse_lab.capture.store import Capture, Maps, Replicates
-from collapse_lab.shapes import Features, as_features
-from collapse_lab.stats.accumulate import Accumulator
-from collapse_lab.stats.held import whole_of, without_each_group
-from collapse_lab.stats.layer import LayerStats
+from collapse_lab.capture.ranks import meeting
+from collapse_lab.capture.saved import Saving, skip_done
+from collapse_lab.capture.scout import scout
+from collapse_lab.capture.store import Capture
+from collapse_lab.capture.taken import Taken
+from collapse_lab.capture.watch import Watch
 from collapse_lab.stats.moments import Accumulation
 from collapse_lab.stats.positions import sampled_count
-
-FEWEST_IMAGES = 64
-"""Below, leave-one-group-out values are not taken: no interval can be trusted."""
-
-Summary = Callable[[LayerStats, Sequence[LayerStats], Sequence[int]], Mapping[str, list[float]]]
-"""(all images, all but each group, the groups' sizes) -> the values of each metric without each group."""
 
 
 def observe(
@@ -47,161 +42,95 @@ def observe(
     on_budget: Callable[[Budget], object] | None = None,
     summarise: Summary | None = None,
     estimate: Summary | None = None,
+    keep_groups: bool = False,
+    save_to: Path | str | None = None,
+    save_every: int = 0,
+    across_ranks: bool = True,
 ) -> Capture:
     """The statistics of every site and position policy, from one pass in evaluation mode.
 
     `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
-    values, one a group, are kept as replicates and the groups dropped. Of sites wider than WIDEST, `estimate` is given
-    shells instead (`Accumulator.left_out`). `keep_rows` rows a site, and all positions of
-    `keep_maps` images, are kept. `memory_limit` bytes are kept to, and `on_budget` is told before the pass what it
-    takes: see `budget.plan`. `accumulation` "float32" sums each block's products in float32, whose floor is recorded.
-    Model mode and hooks are restored whatever happens. One image goes ahead of the pass:
-    what `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run
-    equally often in every batch.
+    values, one a group, are kept as replicates and the groups dropped, unless `keep_groups`: then they stay, for
+    merging. Of sites wider than WIDEST, `estimate` is given shells instead (`Accumulator.left_out`). `keep_rows` rows a
+    site, and all positions of `keep_maps` images, are kept. `memory_limit` bytes are kept to, and `on_budget` is told
+    before the pass what it takes: see `budget.plan`. `accumulation` "float32" sums each block's products in float32,
+    whose floor is recorded. Model mode and hooks are restored whatever happens. One image goes ahead of the pass: what
+    `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run equally
+    often in every batch.
+
+    With `save_to`, a folder, the pass is saved there after every `save_every` batches, and one of the same settings
+    that was interrupted goes on from its last saving, to the same result: the batches that are done are read again, not
+    run. The folder is emptied when the pass ends well. Raises ValueError for other settings or other images.
+
+    Where torch.distributed is initialised every rank must call this, each with its own batches (see `ranks.share_of`),
+    and returns the capture of all; not so with `across_ranks=False`. An image that came to two ranks is counted among
+    the repeated ones and, other than in one process, has the same identity both times. Where one rank fails all raise.
     """
     if min(groups, keep_rows, keep_maps) < 0:
         raise ValueError(
             f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
             f"got {groups}, {keep_rows} and {keep_maps}"
         )
+    if (save_to is None) != (save_every < 1):
+        raise ValueError(f"save_to and save_every (1 or more) belong together, got {save_to} and {save_every}")
     positions = (positions,) if isinstance(positions, str) else tuple(positions)
     for policy in positions:
         sampled_count(policy)
-    repeats: Counter[int] = Counter()
     # Neither inference_mode, even where the caller is in it: what the model or the images' source caches on the way,
     # and what the capture holds, may be needed in training later.
-    with torch.inference_mode(mode=False), torch.no_grad():
-        seen = read_batches(batches, repeats)
-        first = next(seen, None)
-        if first is None:
-            raise ValueError("nothing was captured: there was no batch, or no image in it")
-        places = scout(model, sites, first_image(first), layout)
-        budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
-        if on_budget is not None:
-            on_budget(budget)
-        watch = _Watch(
-            model, places, positions, budget, seed=seed, keep=keep_rows, maps=keep_maps, accumulation=accumulation
-        )
-        with watching(model, watch.taps(), watch.take) as fired:
-            for batch in chain([first], seen):
-                fired.clear()
-                watch.batch = batch
-                run_model(model, batch)
-                watch.check(fired)
-        return watch.capture(repeats, summarise, estimate)
+    with torch.inference_mode(mode=False), torch.no_grad(), meeting(across_ranks) as ranks:
+        saving = None
+        if save_to is not None:
+            saving = Saving(save_to, every=save_every, rank=ranks.rank, world=ranks.world)
 
-
-class _Watch:
-    """The state of one pass: an accumulator a site, and what the batch under way is."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        places: Sequence[Place],
-        positions: Sequence[str],
-        budget: Budget,
-        *,
-        seed: int,
-        keep: int,
-        maps: int,
-        accumulation: Accumulation,
-    ) -> None:
-        self.model, self.places, self.positions, self.seed = model, places, tuple(positions), seed
-        self.maps, self.budget = Maps.none(maps), budget
-        self.batch: Seen
-        self.accumulators = {
-            place.name: Accumulator(
-                self.positions,
+        def passed() -> Taken | None:
+            times: Counter[int] = Counter()
+            seen = read_batches(batches, times)
+            first = next(seen, None)
+            if first is None:
+                return None
+            places = scout(model, sites, first_image(first), layout)
+            budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
+            if on_budget is not None:
+                on_budget(budget)
+            watch = Watch(
+                model,
+                places,
+                positions,
+                budget,
                 seed=seed,
-                groups=budget.groups,
-                keep=keep,
-                wide=place.channels > WIDEST,
-                matrix=place.name not in budget.diagonal,
+                keep=keep_rows,
+                maps=keep_maps,
+                widest=WIDEST,
                 accumulation=accumulation,
+                fingerprint=keep_groups or saving is not None or ranks.world > 1,
             )
-            for place in places
-        }
-        self.at: dict[Tap, list[Place]] = {}
-        for place in places:
-            self.at.setdefault((place.site.path, place.site.before), []).append(place)
+            return _run(model, watch, chain([first], seen), times, saving)
 
-    def taps(self) -> list[Tap]:
-        """The chosen modules alone."""
-        return list(self.at)
-
-    def take(self, firing: Firing) -> None:
-        """Take in what one call of one module gives to its sites."""
-        for place in self.at[firing.path, firing.before]:
-            if firing.call >= place.calls:
-                raise _called(place, f"{firing.call + 1} times or more")
-            if place.site.call in (None, firing.call):
-                self._update(place, tensor_at(firing.value, place.site))
-
-    def check(self, fired: Mapping[Tap, int]) -> None:
-        """Raise where a module ran less often than in the first pass."""
-        for tap, (place, *_) in self.at.items():
-            if fired[tap] != place.calls:
-                raise _called(place, f"{fired[tap]} times")
-
-    def _update(self, place: Place, tensor: Tensor) -> None:
-        site, layout = place.name, str(place.layout)
-        try:
-            features = as_features(tensor.detach(), layout)
-        except ValueError as error:
-            raise ValueError(f"site {site!r}: {error}") from None
-        if len(features) != len(self.batch.id):
-            raise ValueError(
-                f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "
-                f"its layout {layout!r} does not fit"
-            )
-        self.accumulators[site].update(
-            features, self.batch.id, visible=self._visible(features), labels=self.batch.label
+        capture = summed_up(
+            ranks.attempt(passed), ranks, Ending(summarise=summarise, estimate=estimate, keep_groups=keep_groups)
         )
-        self.maps = self.maps.take(site, features, self.batch.id)
-
-    def _visible(self, features: Features) -> Tensor | None:
-        """(N, P): visible cells come first at a site of a masked pass, filled up to the most that an image has."""
-        if self.batch.removed is None:
-            return None
-        kept = (~self.batch.removed).sum(dim=1).to(features.device)
-        most = max(1, int(kept.max()))
-        cell, over = divmod(features.shape[1], most)
-        if over:
-            raise ValueError(
-                f"a site gives {features.shape[1]} positions for {most} visible cells: it does not hold visible "
-                f"positions only, and removed ones are not data; choose a site inside the encoder"
-            )
-        return torch.arange(features.shape[1], device=features.device) < (kept * cell)[:, None]
-
-    def capture(self, repeats: Counter[int], summarise: Summary | None, estimate: Summary | None) -> Capture:
-        """Everything that was seen, on the CPU, the groups reduced to replicates."""
-        stats, replicates = {}, {}
-        images = repeats.total()
-        for site, accumulator in self.accumulators.items():
-            held = accumulator.held()
-            enough = images >= FEWEST_IMAGES and accumulator.groups > 1
-            summary = estimate if accumulator.wide else summarise
-            for policy in self.positions:
-                whole = stats[site, policy] = whole_of(held, policy)
-                if summary is not None and enough:
-                    left_out, sizes = without_each_group(held, policy)
-                    replicates[site, policy] = Replicates(values=summary(whole, left_out, sizes), sizes=sizes)
-        facts = {
-            "model": type(self.model).__name__,
-            "architecture": getattr(self.model, "architecture", None),
-            "images": images,
-            "repeated_images": images - len(repeats),
-            "seed": self.seed,
-            "groups": self.budget.groups,
-            "given_up": list(self.budget.notes),
-            "layouts": {place.name: place.layout for place in self.places},
-            "shapes": {place.name: list(place.shape) for place in self.places},
-        }
-        return Capture(stats, replicates=replicates, maps=self.maps, facts=facts)
+        if saving is not None:
+            saving.clear()
+        return capture
 
 
-def _called(place: Place, times: str) -> ValueError:
-    return ValueError(
-        f"site {place.name!r}: {place.site.path} ran {times} in a pass, but {place.calls} times for the first image; "
-        f"the number of calls must not depend on the batch"
-    )
+def _run(
+    model: nn.Module, watch: Watch, batches: Iterator[Seen], times: Mapping[int, int], saving: Saving | None
+) -> Taken:
+    """Every batch through the model, from the first that is not done already; `times` counts images as they come."""
+    done, before = 0, None if saving is None else saving.load(watch.settings)
+    if before is not None:
+        watch.take_in(before)
+        skip_done(batches, before.account, times)
+        done = before.account.batches
+    with watching(model, watch.taps(), watch.take) as fired:
+        for batch in batches:
+            fired.clear()
+            watch.batch = batch
+            run_model(model, batch)
+            watch.check(fired)
+            done += 1
+            if saving is not None:
+                saving.after(watch.taken(done, times))
+    return watch.taken(done, times)

@@ -1,11 +1,12 @@
-"""A capture in memory and on disk: stats.safetensors, rows.safetensors, and capture.json, which is written last."""
+"""A capture in memory and on disk: stats.safetensors, rows.safetensors, groups.safetensors where the groups of images
+are kept, and capture.json, which is written last."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from collapse_lab import draws
+from collapse_lab.capture.maps import Maps
+from collapse_lab.capture.packing import (
+    Packed,
+    as_tensor,
+    below,
+    pack_rows,
+    pack_stats,
+    unpack_rows,
+    unpack_stats,
+)
+from collapse_lab.capture.saved import load_taken, save_taken
+from collapse_lab.capture.taken import Account, Taken
 from collapse_lab.runs import checksum, environment, now, read_json, write_atomically, write_json
-from collapse_lab.shapes import Features
-from collapse_lab.stats.images import ImageSums
+from collapse_lab.stats.held import Held
 from collapse_lab.stats.layer import LayerStats
-from collapse_lab.stats.sample import KeptRows
 
 SCHEMA = 3
+STATS, ROWS, GROUPS = "stats.safetensors", "rows.safetensors", "groups.safetensors"
+ROW_TYPES = {"float32": torch.float32, "float16": torch.float16}
 Key = tuple[str, str]
 """(site, position policy)."""
 
@@ -35,36 +47,12 @@ class Replicates:
     sizes: list[int]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Maps:
-    """All positions of a few images, those of smallest hash: `values` site -> (m, P, C) float32, `id` site -> (m,)."""
-
-    limit: int
-    values: Mapping[str, Tensor]
-    id: Mapping[str, Tensor]
-
-    @staticmethod
-    def none(limit: int) -> Maps:
-        return Maps(limit=limit, values={}, id={})
-
-    def take(self, site: str, features: Features, ids: Tensor) -> Maps:
-        """With the images of one batch considered."""
-        if not self.limit:
-            return self
-        values, known = features.cpu().float(), ids.cpu()
-        if site in self.values:
-            if self.values[site].shape[1:] != values.shape[1:]:
-                raise ValueError(
-                    f"site {site!r} gives maps of {tuple(self.values[site].shape[1:])} and of "
-                    f"{tuple(values.shape[1:])}; maps are kept of images of one size only, set keep_maps=0"
-                )
-            values, known = torch.cat([self.values[site], values]), torch.cat([self.id[site], known])
-        order = draws.hashed(draws.key("maps"), known, 1)[:, 0].argsort(stable=True)[: self.limit]
-        return replace(self, values={**self.values, site: values[order]}, id={**self.id, site: known[order]})
-
-
 class Capture(Mapping[Key, LayerStats]):
-    """(site, positions) -> LayerStats, in the order in which the sites fire; `capture[site]` is the first policy."""
+    """(site, positions) -> LayerStats, in the order in which the sites fire; `capture[site]` is the first policy.
+
+    `capture[site].rows` are the kept rows with their images and positions, see `KeptRows`; `maps` whole maps of a few
+    images. `held` (site -> Held) and `account` are there where the groups of images were kept, for merging.
+    """
 
     def __init__(
         self,
@@ -73,11 +61,15 @@ class Capture(Mapping[Key, LayerStats]):
         replicates: Mapping[Key, Replicates] | None = None,
         maps: Maps | None = None,
         facts: Mapping[str, Any] | None = None,
+        held: Mapping[str, Held] | None = None,
+        account: Account | None = None,
     ) -> None:
         self._stats = dict(stats)
         self.replicates = dict(replicates or {})
         self.maps = maps or Maps.none(0)
         self.facts = dict(facts or {})
+        self.held = dict(held or {})
+        self.account = account
 
     @property
     def sites(self) -> list[str]:
@@ -108,26 +100,31 @@ class Capture(Mapping[Key, LayerStats]):
             f"Capture of {self.facts.get('images', '?')} images: {len(self.sites)} sites x {', '.join(self.positions)}"
         )
 
-    def save(self, path: Path | str) -> Path:
-        """Write the capture into a folder; capture.json comes last, so a folder that has one is whole."""
+    def save(self, path: Path | str, *, rows_dtype: str | None = None) -> Path:
+        """Write the capture into a folder; capture.json comes last, so a folder that has one is whole.
+
+        `rows_dtype` is what kept rows are stored in, "float32" or "float16" (3 digits; they are read back in float32);
+        without it as they are. Groups that were kept are stored whole, their rows too, in a file of their own. Raises
+        ValueError for another type, or a site with a kept number beyond its range.
+        """
         folder = Path(path)
-        names = {f"{site}|{policy}": stats for (site, policy), stats in self._stats.items()}
-        tensors: dict[str, Tensor] = {}
-        rows: dict[str, Tensor] = {}
-        for name, stats in names.items():
-            tensors |= {f"{name}|{field}": value for field, value in _pack(stats).items()}
-            if stats.rows is not None:
-                rows |= {
-                    f"{name}|rows.{field.name}": _tensor(getattr(stats.rows, field.name)) for field in fields(KeptRows)
-                }
-        rows |= {f"{site}|maps.values": _tensor(value) for site, value in self.maps.values.items()}
-        rows |= {f"{site}|maps.id": _tensor(value) for site, value in self.maps.id.items()}
-        files = {"stats.safetensors": tensors, "rows.safetensors": rows}
+        stats: Packed = {}
+        for key, value in self._stats.items():
+            stats |= {f"{'|'.join(key)}|{name}": tensor for name, tensor in pack_stats(value).items()}
+        rows = self._packed_rows(rows_dtype)
+        rows |= {f"{site}|maps.values": as_tensor(value) for site, value in self.maps.values.items()}
+        rows |= {f"{site}|maps.id": as_tensor(value) for site, value in self.maps.id.items()}
+        files = {STATS: stats, ROWS: rows}
         for name, content in files.items():
             write_atomically(folder / name, partial(save_file, content))
+        if self.account is not None:
+            save_taken(Taken(account=self.account, held=self.held, maps=Maps.none(0)), folder / GROUPS)
+        else:
+            (folder / GROUPS).unlink(missing_ok=True)  # of a capture that was here before
+        written = [*files, GROUPS] if self.account is not None else list(files)
         record = {
             "schema": SCHEMA,
-            "checksums": {name: checksum(folder / name) for name in files},
+            "checksums": {name: checksum(folder / name) for name in written},
             "created": now(),
             **environment(),
             **self.facts,
@@ -138,9 +135,21 @@ class Capture(Mapping[Key, LayerStats]):
         write_json(folder / "capture.json", record)
         return folder
 
+    def _packed_rows(self, dtype: str | None) -> Packed:
+        packed: Packed = {}
+        for (site, policy), stats in self._stats.items():
+            if stats.rows is not None:
+                rows = pack_rows(stats.rows)
+                rows["values"] = _stored(rows["values"], dtype, site)
+                packed |= {f"{site}|{policy}|rows.{name}": tensor for name, tensor in rows.items()}
+        return packed
 
-def load_capture(path: Path | str) -> Capture:
-    """A capture from its folder; raises FileNotFoundError where there is none, ValueError where it is torn or newer."""
+
+def load_capture(path: Path | str, *, groups: bool = True) -> Capture:
+    """A capture from its folder; raises FileNotFoundError where there is none, ValueError where it is torn or newer.
+
+    Kept groups of images, many times as large as the rest and of use for merging alone, are left out by `groups=False`.
+    """
     folder = Path(path)
     if not (folder / "capture.json").is_file():
         raise FileNotFoundError(
@@ -153,12 +162,14 @@ def load_capture(path: Path | str) -> Capture:
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{folder} has schema {record.get('schema')}, this version reads {SCHEMA}; capture it again")
     try:
-        for name, told in record["checksums"].items():
-            if checksum(folder / name) != told:
+        wanted = [name for name in record["checksums"] if groups or name != GROUPS]
+        for name in wanted:
+            if checksum(folder / name) != record["checksums"][name]:
                 raise KeyError(f"{name} is not the file that was written with capture.json")
-        tensors = load_file(folder / "stats.safetensors") | load_file(folder / "rows.safetensors")
+        tensors = load_file(folder / STATS) | load_file(folder / ROWS)
         keys: list[Key] = [(site, policy) for site, policy in record["keys"]]
-        stats = {key: _unpack(_below("|".join(key) + "|", tensors)) for key in keys}
+        stats = {key: _unpacked(below("|".join(key) + "|", tensors)) for key in keys}
+        taken = load_taken(folder / GROUPS) if GROUPS in wanted else None
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"the capture {folder} is torn ({error}); delete it and capture again") from None
     maps = Maps(
@@ -170,46 +181,32 @@ def load_capture(path: Path | str) -> Capture:
     )
     own = {"schema", "checksums", "keys", "maps", "replicates"}
     facts = {name: value for name, value in record.items() if name not in own}
-    return Capture(stats, replicates=dict(map(_unpack_replicates, record["replicates"])), maps=maps, facts=facts)
+    return Capture(
+        stats,
+        replicates=dict(map(_unpack_replicates, record["replicates"])),
+        maps=maps,
+        facts=facts,
+        held=None if taken is None else taken.held,
+        account=None if taken is None else taken.account,
+    )
 
 
-def _tensor(value: Any) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.clone(memory_format=torch.contiguous_format)  # policies of a site may share a tensor, files not
-    if isinstance(value, int):
-        return torch.tensor(value - (1 << 64) if value >= 1 << 63 else value)
-    return torch.tensor(value, dtype=torch.float64)
+def _unpacked(tensors: Packed) -> LayerStats:
+    rows, own = below("rows.", tensors), {name: value for name, value in tensors.items() if name[:5] != "rows."}
+    return unpack_stats(own, unpack_rows(rows) if rows else None)
 
 
-def _pack(stats: LayerStats) -> dict[str, Tensor]:
-    """Every number of the statistics as a tensor; of the symmetric scatter the upper triangle."""
-    packed = {each.name: getattr(stats, each.name) for each in fields(stats) if each.name not in ("images", "rows")}
-    packed |= {f"images.{each.name}": getattr(stats.images, each.name) for each in fields(ImageSums)}
-    if stats.has_scatter:
-        packed["scatter"] = stats.scatter[tuple(torch.triu_indices(stats.channels, stats.channels))]
-    return {name: _tensor(value) for name, value in packed.items()}
-
-
-def _unpack(tensors: dict[str, Tensor]) -> LayerStats:
-    channels = tensors["mean"].numel()
-    values = {name: _number(value) for name, value in tensors.items()}
-    if channels == 1 or tensors["scatter"].numel() > channels:  # else the diagonal alone was kept
-        upper = torch.zeros(channels, channels, dtype=torch.float64)
-        upper[tuple(torch.triu_indices(channels, channels))] = tensors["scatter"]
-        values["scatter"] = upper + upper.triu(1).T
-    values["images_key"] %= 1 << 64
-    images = ImageSums(**_below("images.", values))
-    rows = KeptRows(**_below("rows.", values)) if "rows.values" in values else None
-    own = {name: value for name, value in values.items() if "." not in name}
-    return LayerStats(**own, images=images, rows=rows)
-
-
-def _number(value: Tensor) -> Any:
-    return value if value.ndim else value.item()
-
-
-def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+def _stored(values: Tensor, dtype: str | None, site: str) -> Tensor:
+    if dtype is None:
+        return values
+    if dtype not in ROW_TYPES:
+        raise ValueError(f"rows are stored in {' or '.join(ROW_TYPES)}, got {dtype!r}")
+    largest, most = values.abs().max().item() if values.numel() else 0.0, torch.finfo(ROW_TYPES[dtype]).max
+    if not largest <= most:
+        raise ValueError(
+            f"site {site!r} has a kept number of size {largest:.4g}, {dtype} ends at {most:.4g}; store wider"
+        )
+    return values.to(ROW_TYPES[dtype])
 
 
 def _pack_replicates(key: Key, replicates: Replicates) -> dict[str, Any]:

@@ -51,7 +51,9 @@ def analyze(
     silent = unjudged(table)
     gate.check_judged(gates, silent)
     stopped = gate.failed(findings, gates)
-    twin = None if untrained is None else load_capture(untrained)  # a run is none: its last capture is a trained one
+    twin = (
+        None if untrained is None else load_capture(untrained, groups=False)
+    )  # a run is none: its last capture is a trained one
     against = nulls.nulls_of(path, twin) if null or twin is not None else None
     before = nulls.found_of(twin, thresholds)
     if json:
@@ -90,7 +92,7 @@ def _table(path: Path) -> pd.DataFrame:
     found = None if (path / "metrics.parquet").is_file() else nulls.last_capture(path)
     if found is None:
         return read_table(path / "metrics.parquet")
-    captured = load_capture(found)
+    captured = load_capture(found, groups=False)
     with output.progress(len(captured), "sites measured") as on_site:
         return analyze_capture(captured, on_site=on_site)
 

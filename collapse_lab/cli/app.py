@@ -20,6 +20,7 @@ from collapse_lab.cli import (
     doctor,
     explain,
     lists,
+    merge,
     reconstruct,
     report,
     train,
@@ -40,6 +41,7 @@ app = typer.Typer(
 for command in (
     train.train,
     capture.capture,
+    merge.merge,
     analyze.analyze,
     explain.explain,
     compare.compare,

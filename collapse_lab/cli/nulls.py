@@ -39,7 +39,7 @@ def nulls_of(path: Path, twin: Capture | None) -> tuple[Path, pd.DataFrame]:
             f"{path} holds no statistics to hold against a null: give a capture's folder, or a run that has one "
             f"(make one with 'collapse-lab capture RUN')"
         )
-    measured = load_capture(folder)
+    measured = load_capture(folder, groups=False)
     with output.progress(len(measured), "sites against nulls") as on_site:
         return folder, against_nulls(measured, untrained=twin, on_site=on_site)
 

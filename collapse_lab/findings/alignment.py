@@ -13,7 +13,7 @@ from itertools import combinations
 import pandas as pd
 from torch import Tensor
 
-from collapse_lab.capture.hooks import FEWEST_IMAGES
+from collapse_lab.capture.ending import FEWEST_IMAGES
 from collapse_lab.capture.sites import matches_path
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.gram import Gram, LeftOut, aligned, centred

@@ -190,6 +190,7 @@ class Monitor:
                 groups=0,
                 keep_rows=KEPT,
                 layout=self._layout,
+                across_ranks=False,  # of many that train together one alone may watch
             )
             origin = ORIGIN if self._journal is None else self._journal.origin()
             rows = analyze(captured, metrics=self._metrics).assign(**{**origin, "step": step})

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from collapse_lab.capture.hooks import FEWEST_IMAGES
+from collapse_lab.capture.ending import FEWEST_IMAGES
 from collapse_lab.findings.compare import PROBE
 from collapse_lab.findings.table import ORIGIN
 from collapse_lab.findings.uncertainty import Estimate, jackknife

@@ -53,13 +53,19 @@ def capture(
     memory_limit: int | None = None,
     accumulation: Accumulation = "float64",
     on_budget: Callable[[Budget], object] | None = None,
+    keep_groups: bool = False,
+    save_to: Path | str | None = None,
+    save_every: int = 0,
+    across_ranks: bool = True,
 ) -> Capture:
     """Statistics of sites of any model, with the headline metrics' leave-one-group-out values.
 
     `batches`: images, (images, labels) or {"image", "label", "id", "removed"}. `sites` are patterns: see
     `capture.sites.match_sites`. `layout` says the axis order where the model does not. `memory_limit` bytes of
     statistics are kept to: with fewer groups of images, then with the channels alone of the widest sites, which is
-    said in `facts["given_up"]`. See `capture.hooks.observe`.
+    said in `facts["given_up"]`. `keep_groups` keeps what `merge_captures` needs; `save_to` and `save_every` let an
+    interrupted pass go on; where torch.distributed is initialised all ranks capture together. See
+    `capture.hooks.observe`.
     """
     return observe(
         model,
@@ -76,6 +82,10 @@ def capture(
         on_budget=on_budget,
         summarise=without_each,
         estimate=estimated_without_each,
+        keep_groups=keep_groups,
+        save_to=save_to,
+        save_every=save_every,
+        across_ranks=across_ranks,
     )
 
 

@@ -21,7 +21,9 @@ from collapse_lab.train.load import open_model
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's, of pixels in [0, 1]: for a model whose own configuration says nothing."""
-FILES = frozenset({"stats.safetensors", "rows.safetensors", "capture.json", "metrics.parquet", "series.parquet"})
+FILES = frozenset(
+    {"stats.safetensors", "rows.safetensors", "groups.safetensors", "capture.json", "metrics.parquet", "series.parquet"}
+)
 SAME = ("model", "architecture", "source")
 
 
@@ -78,7 +80,7 @@ def write_capture(captured: Capture, out: Path) -> None:
 def require_room(out: Path, facts: Mapping[str, Any]) -> None:
     """Raise FileExistsError unless the folder is new, empty, or a capture of the same model, which is replaced."""
     if (out / "capture.json").is_file():
-        found = load_capture(out).facts
+        found = load_capture(out, groups=False).facts
         other = [name for name in SAME if json.dumps(found.get(name)) != json.dumps(facts.get(name))]
         if other:
             differ = "; ".join(f"{name} {found.get(name)!r} there, {facts.get(name)!r} here" for name in other)

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from collapse_lab.capture.hooks import observe
+from collapse_lab.capture.packing import pack_held, unpack_held
 from collapse_lab.capture.store import Capture, load_capture
+from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.sample import KeptRows
@@ -109,6 +111,57 @@ def test_statistics_of_another_capture_beside_the_record_are_known(tmp_path: Pat
     (tmp_path / "a" / "stats.safetensors").write_bytes((tmp_path / "b" / "stats.safetensors").read_bytes())
     with pytest.raises(ValueError, match=r"stats\.safetensors is not the file that was written"):
         load_capture(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 6e-8), ("float16", 5e-4)])
+def test_rows_are_stored_in_less_space_and_read_in_float32(tmp_path: Path, dtype: str, rounding: float):
+    capture = captured(keep_rows=400)
+    whole = (capture.save(tmp_path / "a") / "rows.safetensors").stat().st_size
+    loaded = load_capture(capture.save(tmp_path / "b", rows_dtype=dtype))
+    assert (tmp_path / "b" / "rows.safetensors").stat().st_size < whole
+    for key, stats in capture.items():
+        kept = loaded[key].rows
+        assert kept.values.dtype == torch.float32
+        assert torch.allclose(kept.values.double(), stats.rows.values, rtol=rounding, atol=3e-8)  # half of the least
+        assert torch.equal(kept.position, stats.rows.position)
+
+
+def test_rows_beyond_the_range_of_a_type_are_refused(tmp_path: Path):
+    capture = observe(Small(), [images(9) * 1e5], sites=["conv"])
+    with pytest.raises(ValueError, match=r"site 'conv' has a kept number of size .*, float16 ends at 6.55e\+04"):
+        capture.save(tmp_path, rows_dtype="float16")
+    with pytest.raises(ValueError, match="rows are stored in float32 or float16, got 'int8'"):
+        capture.save(tmp_path, rows_dtype="int8")
+
+
+def test_groups_that_are_kept_are_loaded_bit_for_bit_and_go_when_they_are_not(tmp_path: Path):
+    capture = captured(keep_groups=True)
+    loaded = load_capture(capture.save(tmp_path))
+    assert loaded.account == capture.account
+    assert loaded.held.keys() == capture.held.keys() == set(SITES)
+    for site, held in capture.held.items():
+        again = loaded.held[site]
+        assert (again.settings, again.counts) == (held.settings, held.counts)
+        for policy, group in held.parts:
+            assert_equal(held.parts[policy, group], again.parts[policy, group], LayerStats)
+        for group in held.inside:
+            assert_equal(held.inside[group], again.inside[group], ImageSums)
+        assert again.rows.keys() == held.rows.keys()
+    without = load_capture(tmp_path, groups=False)
+    assert list(without) == list(capture)
+    assert not without.held
+    captured().save(tmp_path)
+    assert not load_capture(tmp_path).held
+    assert not (tmp_path / "groups.safetensors").exists()
+
+
+def test_a_diagonal_without_its_matrix_is_packed_as_one():
+    accumulator = Accumulator(("all",), matrix=False)
+    accumulator.update(images(9).flatten(2).transpose(1, 2), torch.arange(9))
+    held = accumulator.held()
+    (stats,), (again,) = held.parts.values(), unpack_held(*pack_held(held)).parts.values()
+    assert again.scatter.shape == (3,)
+    assert torch.equal(again.scatter, stats.scatter)
 
 
 def test_a_torn_or_newer_record_is_known(tmp_path: Path):
