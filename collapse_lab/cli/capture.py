@@ -13,6 +13,7 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     from collapse_lab.capture.store import Capture
     from collapse_lab.runs import Run
+    from collapse_lab.study.asked import Asked
 
 Three = tuple[float, float, float]
 
@@ -32,7 +33,15 @@ def capture(
     positions: Annotated[list[str] | None, typer.Option("--positions", help="sampled:8, all or pooled.")] = None,
     data: Annotated[str | None, typer.Option(help="Images; a run's own without it.")] = None,
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
-    keep_rows: Annotated[int, typer.Option(help="Rows to keep at each site.")] = 0,
+    keep_rows: Annotated[int, typer.Option(min=0, help="Rows to keep at each site, for notebooks.")] = 0,
+    keep_maps: Annotated[int, typer.Option(min=0, help="Images whose whole maps are kept.")] = 0,
+    keep_groups: Annotated[bool, typer.Option("--keep-groups", help="Keep what 'merge' needs.")] = False,
+    rows_dtype: Annotated[str | None, typer.Option(help="Store kept rows in float32 or float16.")] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="As 800MB: fewer groups of images, then channels alone, and it says so.")
+    ] = None,
+    accumulation: Annotated[str, typer.Option(help="float64, or float32: faster, with a higher floor.")] = "float64",
+    save_every: Annotated[int, typer.Option(min=0, help="Batches between savings to go on from; 0 saves none.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The capture's folder; a run's lies in the run.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side of the images; the model's own, or 224.")] = None,
     mean: Annotated[Three | None, typer.Option(help="Of pixels in [0, 1]; the model's own, or ImageNet's.")] = None,
@@ -43,23 +52,46 @@ def capture(
     batch: Annotated[int | None, typer.Option(min=1, help="Images at once; 64 without it.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Pass images through a model once and write what its sites hold: into its run, or into a folder of its own."""
+    """Pass images through a model once and write what its sites hold: into its run, or into a folder of its own.
+
+    Under torchrun (torchrun --nproc-per-node 2 -m collapse_lab capture ...) the processes share the batches and write
+    one capture.
+    """
+    from collapse_lab.capture.budget import read_size
+    from collapse_lab.capture.ranks import joined
     from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.runs import Run
     from collapse_lab.study import captures, tables
+    from collapse_lab.study.asked import Asked
 
     where = positions or tables.POSITIONS
-    if Run(Path(model)).exists() or not is_address(model):
-        own = {"--out": out, "--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
-        _refuse(own, f"{model} is a run, which has its own")
-        path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, keep_rows)
-    else:
-        _refuse({"--step": step}, f"{model} is no run and has no steps")
-        if out is None or data is None:
-            raise ValueError(f"{model} is no run: say --data (a source or a folder of images) and --out (a folder)")
-        path, captured = (
-            out,
-            captures.capture_model(
+    for name, given, known in (
+        ("--rows-dtype", rows_dtype, ("float32", "float16")),
+        ("--accumulation", accumulation, ("float64", "float32")),
+    ):
+        if given is not None and given not in known:
+            raise ValueError(f"{name} is {' or '.join(known)}, got {given!r}")
+    asked = Asked(
+        keep_rows=keep_rows,
+        keep_maps=keep_maps,
+        keep_groups=keep_groups,
+        rows_dtype=rows_dtype,
+        memory_limit=None if memory_limit is None else read_size(memory_limit),
+        accumulation="float32" if accumulation == "float32" else "float64",
+        save_every=save_every,
+        on_budget=lambda budget: output.human().print(budget.told()),
+    )
+    with joined() as (rank, _):
+        if Run(Path(model)).exists() or not is_address(model):
+            own = {"--out": out, "--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
+            _refuse(own, f"{model} is a run, which has its own")
+            path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, asked, rank)
+        else:
+            _refuse({"--step": step}, f"{model} is no run and has no steps")
+            if out is None or data is None:
+                raise ValueError(f"{model} is no run: say --data (a source or a folder of images) and --out (a folder)")
+            path = out
+            captured = captures.capture_model(
                 model,
                 out,
                 data=data,
@@ -71,9 +103,10 @@ def capture(
                 positions=where,
                 layout=read_layouts(layout or []),
                 batch=batch or 64,
-                keep_rows=keep_rows,
-            ),
-        )
+                asked=asked,
+            )
+    if rank:
+        return
     if json:
         output.print_json("capture", path=path, step=step, sites=captured.sites, images=captured.facts["images"])
     else:
@@ -101,7 +134,8 @@ def _of_run(
     positions: Sequence[str],
     data: str | None,
     split: str,
-    keep_rows: int,
+    asked: Asked,
+    rank: int,
 ) -> tuple[Path, Capture, int]:
     """The capture of one checkpoint, in its run, whose tables are gathered anew."""
     from collapse_lab.data.source import open_images
@@ -116,11 +150,10 @@ def _of_run(
     chosen = max(found) if step is None else step
     images = open_images(config.data.uri, split, config.data.size)
     chosen_sites = sites or tables.SITES
-    captured = tables.capture_step(
-        folder, config, chosen, images, sites=chosen_sites, positions=positions, keep_rows=keep_rows
-    )
-    tables.write_step(folder, chosen, captured, whole=True)
-    tables.gather(folder)
+    captured = tables.capture_step(folder, config, chosen, images, sites=chosen_sites, positions=positions, asked=asked)
+    if rank == 0:
+        tables.write_step(folder, chosen, captured, whole=True, rows_dtype=asked.rows_dtype)
+        tables.gather(folder)
     return folder.capture(chosen), captured, chosen
 
 

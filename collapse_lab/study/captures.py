@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.sites import find_sites, kind_of
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.table import analyze, capture, series_table, write_table
+from collapse_lab.study.asked import PLAIN, Asked
 from collapse_lab.study.tables import POSITIONS, device
 from collapse_lab.train.load import open_model
 
@@ -40,12 +42,13 @@ def capture_model(
     positions: Sequence[str] = POSITIONS,
     layout: Mapping[str, str] | None = None,
     batch: int = 64,
-    keep_rows: int = 0,
+    asked: Asked = PLAIN,
 ) -> Capture:
     """Pass a data source through the model at an address and write the capture and its tables into `out`.
 
     `size`, `mean` and `std` are the model's own where its configuration says them, else 224 and ImageNet's; which is
-    recorded. Without `sites` every block. Raises FileExistsError for a folder that holds something else, before the
+    recorded. Without `sites` every block. Where torch.distributed is initialised the ranks share the batches and the
+    first one writes. Raises FileExistsError for a folder that holds something else, before the
     pass, LookupError for a model without blocks, and what loading and capturing raise.
     """
     opened = open_model(uri)
@@ -55,26 +58,28 @@ def capture_model(
     facts["normalisation"] = "given" if mean or std else "the model's own" if opened.mean else "ImageNet's"
     require_room(out, {"source": uri, "model": type(model).__name__, "architecture": architecture_of(model)})
     images = open_images(data, split, facts["size"])
-    captured = capture(
-        model,
-        _batches(images, facts["mean"], facts["std"], batch, _dtype(model)),
-        sites=sites or default_sites(model),
-        positions=positions,
-        keep_rows=keep_rows,
-        layout=layout,
-    )
-    captured.facts |= {**facts, "skipped_images": list(images.skipped)}
-    write_capture(captured, out)
+    with joined() as (rank, world):
+        captured = capture(
+            model,
+            share_of(_batches(images, facts["mean"], facts["std"], batch, _dtype(model)), rank, world),
+            sites=sites or default_sites(model),
+            positions=positions,
+            layout=layout,
+            **asked.settings(out),
+        )
+        captured.facts |= {**facts, "skipped_images": list(images.skipped)}
+        if rank == 0:
+            write_capture(captured, out, asked.rows_dtype)
     return captured
 
 
-def write_capture(captured: Capture, out: Path) -> None:
+def write_capture(captured: Capture, out: Path, rows_dtype: str | None = None) -> None:
     """Statistics and tables; capture.json comes last, so a folder that has one is whole."""
     name = out.resolve().name
     where = {"run": name, "arm": name}
     write_table(series_table(captured).assign(**where), out / "series.parquet")
     write_table(analyze(captured).assign(**where), out / "metrics.parquet")
-    captured.save(out)
+    captured.save(out, rows_dtype=rows_dtype)
 
 
 def require_room(out: Path, facts: Mapping[str, Any]) -> None:

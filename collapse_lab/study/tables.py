@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.store import Capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.runs import Run
+from collapse_lab.study.asked import PLAIN, Asked
 from collapse_lab.train.checkpoint import prune_checkpoints
 from collapse_lab.train.config import Config
 from collapse_lab.train.load import load_step
@@ -41,23 +44,25 @@ def capture_step(
     sites: Sequence[str] = SITES,
     positions: Sequence[str] = POSITIONS,
     groups: int = GROUPS,
-    keep_rows: int = 0,
+    asked: Asked = PLAIN,
 ) -> Capture:
-    """The encoder of one step, on whole images."""
+    """The encoder of one step, on whole images; where torch.distributed is initialised the ranks share the batches."""
     model = load_step(run, step).to(device())
-    seen = batches(images, config)
-    captured = capture(model, seen, sites=sites, positions=positions, groups=groups, keep_rows=keep_rows)
+    settings = asked.settings(run.capture(step))
+    with joined() as (rank, world):
+        seen = share_of(batches(images, config), rank, world)
+        captured = capture(model, seen, sites=sites, positions=positions, groups=groups, **settings)
     captured.facts["skipped_images"] = list(images.skipped)
     return captured
 
 
-def write_step(run: Run, step: int, captured: Capture, *, whole: bool) -> None:
+def write_step(run: Run, step: int, captured: Capture, *, whole: bool, rows_dtype: str | None = None) -> None:
     """The capture's tables into the run's folder, with statistics and rows where it is kept `whole`."""
     folder, where = run.capture(step), origin(run, step)
     write_table(series_table(captured).assign(**where), folder / "series.parquet")
     write_table(analyze(captured).assign(**where), folder / "metrics.parquet")
     if whole:
-        captured.save(folder)
+        captured.save(folder, rows_dtype=rows_dtype)
 
 
 def measured_steps(run: Run) -> list[int]:
@@ -115,7 +120,10 @@ def origin(run: Run, step: int) -> dict[str, Any]:
 
 
 def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU, of several processes on one machine each its own, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def probe_path(run: Run) -> Path:
