@@ -66,13 +66,7 @@ def observe(
     and returns the capture of all; not so with `across_ranks=False`. An image that came to two ranks is counted among
     the repeated ones and, other than in one process, has the same identity both times. Where one rank fails all raise.
     """
-    if min(groups, keep_rows, keep_maps) < 0:
-        raise ValueError(
-            f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
-            f"got {groups}, {keep_rows} and {keep_maps}"
-        )
-    if (save_to is None) != (save_every < 1):
-        raise ValueError(f"save_to and save_every (1 or more) belong together, got {save_to} and {save_every}")
+    _check(groups, keep_rows, keep_maps, save_to, save_every)
     positions = (positions,) if isinstance(positions, str) else tuple(positions)
     for policy in positions:
         sampled_count(policy)
@@ -83,17 +77,12 @@ def observe(
         if save_to is not None:
             saving = Saving(save_to, every=save_every, rank=ranks.rank, world=ranks.world)
 
-        def passed() -> Taken | None:
-            times: Counter[int] = Counter()
-            seen = read_batches(batches, times)
-            first = next(seen, None)
-            if first is None:
-                return None
+        def watching_from(first: Seen) -> Watch:
             places = scout(model, sites, first_image(first), layout)
             budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
             if on_budget is not None:
                 on_budget(budget)
-            watch = Watch(
+            return Watch(
                 model,
                 places,
                 positions,
@@ -105,14 +94,32 @@ def observe(
                 accumulation=accumulation,
                 fingerprint=keep_groups or saving is not None or ranks.world > 1,
             )
-            return _run(model, watch, chain([first], seen), times, saving)
 
-        capture = summed_up(
-            ranks.attempt(passed), ranks, Ending(summarise=summarise, estimate=estimate, keep_groups=keep_groups)
-        )
+        taken = ranks.attempt(lambda: _pass(model, batches, watching_from, saving))
+        capture = summed_up(taken, ranks, Ending(summarise=summarise, estimate=estimate, keep_groups=keep_groups))
         if saving is not None:
             saving.clear()
         return capture
+
+
+def _check(groups: int, keep_rows: int, keep_maps: int, save_to: Path | str | None, save_every: int) -> None:
+    if min(groups, keep_rows, keep_maps) < 0:
+        raise ValueError(
+            f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
+            f"got {groups}, {keep_rows} and {keep_maps}"
+        )
+    if (save_to is None) != (save_every < 1):
+        raise ValueError(f"save_to and save_every (1 or more) belong together, got {save_to} and {save_every}")
+
+
+def _pass(
+    model: nn.Module, batches: Iterable[Any], watching_from: Callable[[Seen], Watch], saving: Saving | None
+) -> Taken | None:
+    """What one pass takes in, None where no image comes; the first batch says what there is to watch."""
+    times: Counter[int] = Counter()
+    seen = read_batches(batches, times)
+    first = next(seen, None)
+    return None if first is None else _run(model, watching_from(first), chain([first], seen), times, saving)
 
 
 def _run(
