@@ -57,13 +57,16 @@ def read_batch(
         raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
     few = max(1, at_once(features) // max(1, features[0].numel())) if len(features) else 1
     eps = torch.finfo(features.dtype).eps
+    buffers = features.new_empty((3, min(few, len(features)), *features.shape[1:]), dtype=torch.float64)
     parts, present, bad_values, bad_rows = [], [], [], []
     for start in range(0, max(1, len(features)), few):
         images = slice(start, start + few)
-        x = features[images].to(torch.float64).contiguous()
+        part = features[images]
+        x, *scratch = (buffer[: len(part)] for buffer in buffers)
+        x.copy_(part)
         length = torch.linalg.vector_norm(x, dim=2)
         x, length, seen, bad = _finite(x, length, None if visible is None else visible[images])
-        parts.append(per_image(x, seen, eps, length))
+        parts.append(per_image(x, seen, eps, length, scratch))
         present.append(seen)
         bad_values.append(bad.sum(dim=(1, 2)))
         bad_rows.append(bad.any(dim=2).sum(dim=1))

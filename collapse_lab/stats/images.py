@@ -96,26 +96,34 @@ class PerImage:
         return PerImage(**{name: torch.cat(values, dim=image_axis.get(name, 0)) for name, values in whole.items()})
 
 
-def per_image(x: Tensor, present: Tensor | None, eps: float = 0.0, length: Tensor | None = None) -> PerImage:
+def per_image(
+    x: Tensor,
+    present: Tensor | None,
+    eps: float = 0.0,
+    length: Tensor | None = None,
+    scratch: Sequence[Tensor] | None = None,
+) -> PerImage:
     """Of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False (None: all are present); `eps` is its
-    rounding, `length` (N, P) the norm of each row where that is known already."""
+    rounding, `length` (N, P) the norm of each row where that is known already. Two tensors like x may be given as
+    `scratch`, to be written over: fresh memory costs more than the arithmetic."""
+    first, second = scratch or (torch.empty_like(x), torch.empty_like(x))
     length = torch.linalg.vector_norm(x, dim=2) if length is None else length
     held = x.new_full((len(x),), x.shape[1]) if present is None else present.sum(dim=1).to(x.dtype)  # (N,)
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)
-    centred = x - mean[:, None]
+    centred = torch.sub(x, mean[:, None], out=first)
     if present is not None:
         centred.mul_(present[:, :, None])
-    spread = centred.square().sum(dim=1)  # (N, C), of each channel's map
+    spread = torch.mul(centred, centred, out=second).sum(dim=1)  # (N, C), of each channel's map
     size = (spread + held[:, None] * mean.square()).sqrt()
     smallest = DEAD * size.amax(dim=1, keepdim=True)
     centred_size = spread.sqrt()
     moving = centred_size > torch.maximum(smallest, eps * size)
 
-    sums = _unit_sum(x, size, size > 0)
+    sums = _unit_sum(x, size, size > 0, out=second)
     paper = sums.square().sum(dim=1) / x.shape[2] ** 2
     living = size > smallest
-    live = _off_diagonal(sums if _known_all(living) else _unit_sum(x, size, living), living)
-    apart = _off_diagonal(_unit_sum(centred, centred_size, moving), moving)
+    live = _off_diagonal(sums if _known_all(living) else _unit_sum(x, size, living, out=second), living)
+    apart = _off_diagonal(_unit_sum(centred, centred_size, moving, out=second), moving)
     directed = length > 0
     alike = _off_diagonal(torch.bmm(_inverse(length, directed)[:, None], x)[:, 0], directed)
     cosines = torch.stack([paper, live, apart, alike]).masked_fill(held < 2, torch.nan)
@@ -132,9 +140,9 @@ def per_image(x: Tensor, present: Tensor | None, eps: float = 0.0, length: Tenso
     )
 
 
-def _unit_sum(x: Tensor, size: Tensor, kept: Tensor) -> Tensor:
+def _unit_sum(x: Tensor, size: Tensor, kept: Tensor, out: Tensor) -> Tensor:
     """(N, P) sum over the kept channels of their maps in x (N, P, C), each over its `size` (N, C)."""
-    return (x * _inverse(size, kept)[:, None]).sum(dim=2)
+    return torch.mul(x, _inverse(size, kept)[:, None], out=out).sum(dim=2)
 
 
 def _inverse(size: Tensor, kept: Tensor) -> Tensor:

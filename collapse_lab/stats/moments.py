@@ -76,21 +76,22 @@ def moments_of(
     n = x.new_full((), len(x)) if counted is None else counted.sum().to(x.dtype)
     mean = x.sum(dim=0) / n.clamp(min=1)
     y = x - mean if counted is None else (x - mean).mul_(counted[:, None])
-    length = torch.linalg.vector_norm(x, dim=1)
-    unit = x * torch.where(length > 0, 1 / length, 0.0)[:, None]
-    square = y * y
-    energy = square.sum(dim=1)
+    scratch = y.square()
+    energy, diagonal = scratch.sum(dim=1), None if matrix else scratch.sum(dim=0)
     low, high = (x, x) if counted is None else (x.masked_fill(~counted[:, None], end) for end in (math.inf, -math.inf))
     none = x.new_full((x.shape[1],), math.inf)
+    absolute = torch.abs(x, out=scratch).sum(dim=0)
+    length = torch.linalg.vector_norm(x, dim=1)
+    unit = torch.mul(x, torch.where(length > 0, 1 / length, 0.0)[:, None], out=scratch)
     return Moments(
         n_rows=n,
         mean=mean,
-        scatter=_symmetric_product(y, accumulation) if matrix else square.sum(dim=0),
+        scatter=_symmetric_product(y, accumulation) if diagonal is None else diagonal,
         third=energy @ y if matrix else torch.full_like(mean, math.nan),
         fourth=energy.square().sum() if matrix else mean.new_full((), math.nan),
         minimum=low.amin(dim=0) if len(x) else none,
         maximum=high.amax(dim=0) if len(x) else -none,
-        absolute=x.abs().sum(dim=0),
+        absolute=absolute,
         fired=(x > 0).sum(dim=0).to(x.dtype),
         n_units=(length > 0).sum().to(x.dtype),
         unit_sum=unit.sum(dim=0),
@@ -132,8 +133,7 @@ def _symmetric_product(y: Tensor, accumulation: Accumulation) -> Tensor:
             for start in range(0, channels, width):
                 block = slice(start, start + width)
                 product[block, start:] = rows[:, block].T @ rows[:, start:]
-    upper = product.triu_()
-    return upper + upper.triu(1).T
+    return torch.triu(product) + torch.triu(product, 1).T
 
 
 @contextmanager
