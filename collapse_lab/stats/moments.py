@@ -102,22 +102,30 @@ def moments_of(
 def merge_moments(a: HasMoments, b: HasMoments) -> dict[str, Tensor]:
     """Mean, scatter, third and fourth moment of both sets of rows together."""
     n = a.n_rows + b.n_rows
-    mean = a.mean + (b.mean - a.mean) * (b.n_rows / (n.clamp(min=1) if isinstance(n, Tensor) else max(1, n)))
-    shifted = [_shift(part, part.mean - mean) for part in (a, b)]
-    return {"mean": mean, **{name: shifted[0][name] + shifted[1][name] for name in ("scatter", "third", "fourth")}}
+    n_or_1 = n.clamp(min=1) if isinstance(n, Tensor) else max(1, n)
+    step = b.mean - a.mean
+    mean = a.mean + step * (b.n_rows / n_or_1)
+    apart = step * (a.n_rows * b.n_rows / n_or_1) ** 0.5
+    scatter = a.scatter + b.scatter
+    if scatter.ndim == 1:
+        return {
+            "mean": mean,
+            "scatter": scatter.add_(apart.square()),
+            "third": a.third + b.third,
+            "fourth": a.fourth + b.fourth,
+        }
+    third, fourth = zip(*(_shifted(part, part.mean - mean) for part in (a, b)), strict=True)
+    scatter.addr_(apart, apart)  # symmetric to the bit, as it is stored
+    return {"mean": mean, "scatter": scatter, "third": third[0] + third[1], "fourth": fourth[0] + fourth[1]}
 
 
-def _shift(part: HasMoments, by: Tensor) -> dict[str, Any]:
-    """The sums of y y', |y|^2 y and |y|^4 when every y is moved by the same vector."""
-    n = part.n_rows
-    if part.scatter.ndim == 1:
-        return {"scatter": part.scatter + n * by.square(), "third": part.third, "fourth": part.fourth}
-    along, square, trace = part.scatter @ by, by @ by, part.scatter.diagonal().sum()
-    return {
-        "scatter": part.scatter + n * torch.outer(by, by),  # symmetric to the bit, as it is stored
-        "third": part.third + 2 * along + (trace + n * square) * by,
-        "fourth": part.fourth + 4 * (by @ part.third) + 4 * (by @ along) + 2 * square * trace + n * square * square,
-    }
+def _shifted(part: HasMoments, by: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of |y|^2 y and |y|^4 when every y is moved by the same vector."""
+    n, along = part.n_rows, part.scatter @ by
+    square, trace = by @ by, part.scatter.diagonal().sum()
+    third = part.third + 2 * along + (trace + n * square) * by
+    added = 4 * (by @ part.third) + 4 * (by @ along) + 2 * square * trace + n * square * square
+    return third, part.fourth + added
 
 
 def _symmetric_product(y: Tensor, accumulation: Accumulation) -> Tensor:

@@ -53,12 +53,11 @@ class RowSums:
         count, several = rows.key.shape
         held = within.new_full((count,), several) if rows.counted is None else rows.counted.sum(dim=1).to(within.dtype)
         self.facts += member @ torch.stack([(held > 0).to(within.dtype), held.square(), within], dim=1)
-        values = rows.values[order].flatten(0, 1)  # a copy: what comes after may write into the model's own output
-        counted = None if rows.counted is None else rows.counted[order].flatten()
-        start = 0
+        ordered, start = len(sizes) == 1, 0  # all of one group: they may stay in their own order
         for group, size in sizes.items():
-            own = slice(start * several, (start + size) * several)
-            self._wait(group, values[own], None if counted is None else counted[own])
+            own = slice(start, start + size) if ordered else order[start : start + size]
+            counted = None if rows.counted is None else rows.counted[own].flatten()
+            self._wait(group, rows.values[own].flatten(0, 1), counted)
             start += size
 
     def moments(self, group: int) -> Moments:
@@ -74,12 +73,16 @@ class RowSums:
         waiting.append((values, counted))
         if sum(len(rows) for rows, _ in waiting) >= self._enough:
             self._settle(group)
+        else:  # a copy: what comes after may write into the model's own output
+            waiting[-1] = (values.clone(), counted)
 
     def _settle(self, group: int) -> None:
         waiting = self._waiting.pop(group, [])
         if not waiting:
             return
-        values = torch.cat([rows.to(waiting[0][0].dtype) for rows, _ in waiting])
+        values = waiting[0][0]
+        if len(waiting) > 1:
+            values = torch.cat([rows.to(values.dtype) for rows, _ in waiting])
         counted = _all_counted(waiting)
         most = max(FEWEST_ROWS, at_once(values) // self.channels)
         for start in range(0, max(1, len(values)), most):

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from collapse_lab.capture import hooks
 from collapse_lab.capture.store import load_capture
 from tests.pictures import write_pictures
-from tests.tolerances import ROUNDED_ROWS
+from tests.tolerances import ORDER, ROUNDED_ROWS
 
 MODELS = """
 import torch
@@ -67,6 +69,77 @@ def test_a_model_of_ones_own_is_captured_and_analysed(ask, here):
     assert code == 0, err
     assert {row["site"] for row in json.loads(out)["metrics"]} == {"blocks.0", "blocks.1"}
     assert ask(*CAPTURE, "--out", "c", *BLOCKS)[0] == 0  # the same model again
+
+
+def test_rows_maps_and_groups_are_kept_on_request_and_memory_is_told_before(ask, here):
+    keep = ("--keep-rows", 20, "--keep-maps", 2, "--keep-groups", "--rows-dtype", "float16")
+    code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, *keep)
+    assert code == 0, err
+    assert "statistics take" in err
+    assert "of memory and" in err
+    captured = load_capture(here / "c")
+    rows = captured["blocks.0", "sampled:8"].rows
+    assert len(rows.values) == 20
+    assert rows.position.max() < 16 * 16
+    assert set(rows.id.tolist()) <= set(captured["blocks.0", "pooled"].rows.id.tolist())
+    assert captured.maps.values["blocks.1"].shape == (2, 256, 3)
+    assert set(captured.held) == {"blocks.0", "blocks.1"}
+
+
+def test_a_limit_of_memory_is_kept_to_and_said(ask, here):
+    code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, "--positions", "sampled:8", "--memory-limit", "80kB")
+    assert code == 0, err
+    assert "groups of images instead of 16" in err
+    assert load_capture(here / "c").facts["groups"] < 16
+    code, _, err = ask(*CAPTURE, "--out", "d", *BLOCKS, "--memory-limit", "1kB")
+    assert code == 4
+    assert "more than the limit of 1 kB" in err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--memory-limit", "much"), "such as 800MB, got 'much'"),
+        (("--rows-dtype", "int8"), "--rows-dtype is float32 or float16, got 'int8'"),
+        (("--accumulation", "half"), "--accumulation is float64 or float32, got 'half'"),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused(ask, here, option, words):
+    code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, *option)
+    assert code == 4
+    assert words in err
+    assert not (here / "c").exists()
+
+
+def test_products_summed_in_float32_have_a_higher_floor(ask, here):
+    for name in ("float64", "float32"):
+        code, _, err = ask(*CAPTURE, "--out", name, *BLOCKS, "--accumulation", name)
+        assert code == 0, err
+    exact, single = (load_capture(here / name)["blocks.0"] for name in ("float64", "float32"))
+    assert single.accumulation_eps == 2.0**-23
+    assert single.floor > 100 * exact.floor
+
+
+def test_an_interrupted_capture_goes_on_from_its_last_saving(ask, here, monkeypatch):
+    code, _, err = ask(*CAPTURE, "--out", "whole", *BLOCKS, "--batch", 2)
+    assert code == 0, err
+    passed, run_model = [], hooks.run_model
+
+    def stopped(model: object, batch: object) -> None:
+        if len(passed) == 2:
+            raise KeyboardInterrupt
+        passed.append(batch)
+        run_model(model, batch)
+
+    monkeypatch.setattr(hooks, "run_model", stopped)
+    assert ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2, "--save-every", 1)[0] == 130
+    monkeypatch.setattr(hooks, "run_model", lambda model, batch: (passed.append(batch), run_model(model, batch)))
+    code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2, "--save-every", 1)
+    assert code == 0, err
+    assert len(passed) == 3  # of three batches each once
+    one, two = load_capture(here / "c"), load_capture(here / "whole")
+    assert one["blocks.1"].images_hash == two["blocks.1"].images_hash
+    assert torch.allclose(one["blocks.1"].scatter, two["blocks.1"].scatter, rtol=ORDER)
 
 
 def test_mean_and_std_change_what_the_model_sees_and_are_recorded(ask, here):
