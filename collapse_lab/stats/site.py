@@ -44,7 +44,7 @@ class RowSums:
         self.facts = torch.zeros(groups, 3, dtype=torch.float64, device=device)
         """Of each group: images that have a row, sum of their squared numbers of rows, `within`."""
         self._moments: dict[int, Moments] = {}
-        self._waiting: dict[int, list[tuple[Tensor, Tensor | None]]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._enough = rows_that_wait(channels, matrix)
 
     def add(self, rows: Chosen, within: Tensor, member: Tensor, order: Tensor, sizes: Mapping[int, int]) -> None:
@@ -69,21 +69,24 @@ class RowSums:
     def _wait(self, group: int, values: Tensor, counted: Tensor | None) -> None:
         if counted is not None and not values.is_cuda:
             values, counted = values[counted], None
-        waiting = self._waiting.setdefault(group, [])
-        waiting.append((values, counted))
-        if sum(len(rows) for rows, _ in waiting) >= self._enough:
+        waiting = self._waiting.get(group)
+        if waiting is None and len(values) >= self._enough:
+            self._sum(group, values, counted)
+            return
+        if waiting is None or not waiting.take(values, counted):
             self._settle(group)
-        else:  # a copy: what comes after may write into the model's own output
-            waiting[-1] = (values.clone(), counted)
+            if len(values) >= self._enough:
+                self._sum(group, values, counted)
+                return
+            waiting = self._waiting[group] = _Waiting(values, self._enough)
+            waiting.take(values, counted)
 
     def _settle(self, group: int) -> None:
-        waiting = self._waiting.pop(group, [])
-        if not waiting:
-            return
-        values = waiting[0][0]
-        if len(waiting) > 1:
-            values = torch.cat([rows.to(values.dtype) for rows, _ in waiting])
-        counted = _all_counted(waiting)
+        waiting = self._waiting.pop(group, None)
+        if waiting is not None:
+            self._sum(group, *waiting.rows())
+
+    def _sum(self, group: int, values: Tensor, counted: Tensor | None) -> None:
         most = max(FEWEST_ROWS, at_once(values) // self.channels)
         for start in range(0, max(1, len(values)), most):
             block = slice(start, start + most)
@@ -97,10 +100,27 @@ class RowSums:
             self._moments[group] = new if before is None else before.merge(new)
 
 
-def _all_counted(waiting: list[tuple[Tensor, Tensor | None]]) -> Tensor | None:
-    if all(counted is None for _, counted in waiting):
-        return None
-    return torch.cat([rows.new_ones(len(rows), dtype=torch.bool) if c is None else c for rows, c in waiting])
+class _Waiting:
+    """Rows that wait, copied into one block of memory: many small ones that live long would break it into pieces."""
+
+    def __init__(self, like: Tensor, room: int) -> None:
+        self.values = like.new_empty(room, like.shape[1])
+        self.counted = like.new_ones(room, dtype=torch.bool) if like.is_cuda else None
+        self.held = 0
+
+    def take(self, values: Tensor, counted: Tensor | None) -> bool:
+        """Whether there was room; rows of another precision have none."""
+        own = slice(self.held, self.held + len(values))
+        if own.stop > len(self.values) or values.dtype != self.values.dtype:
+            return False
+        self.values[own] = values
+        if self.counted is not None and counted is not None:
+            self.counted[own] = counted
+        self.held = own.stop
+        return True
+
+    def rows(self) -> tuple[Tensor, Tensor | None]:
+        return self.values[: self.held], None if self.counted is None else self.counted[: self.held]
 
 
 class SiteSums:
