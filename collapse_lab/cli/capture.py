@@ -57,6 +57,8 @@ def capture(
     Under torchrun (torchrun --nproc-per-node 2 -m collapse_lab capture ...) the processes share the batches and write
     one capture.
     """
+    from dataclasses import replace
+
     from collapse_lab.capture.budget import read_size
     from collapse_lab.capture.ranks import joined
     from collapse_lab.models.weights.fetch import is_address
@@ -82,6 +84,7 @@ def capture(
         on_budget=lambda budget: output.human().print(budget.told()),
     )
     with joined() as (rank, _):
+        asked = replace(asked, on_budget=None) if rank else asked  # the first process speaks for all
         if Run(Path(model)).exists() or not is_address(model):
             own = {"--out": out, "--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
             _refuse(own, f"{model} is a run, which has its own")
