@@ -70,16 +70,14 @@ class RowSums:
         if counted is not None and not values.is_cuda:
             values, counted = values[counted], None
         waiting = self._waiting.get(group)
-        if waiting is None and len(values) >= self._enough:
-            self._sum(group, values, counted)
+        if waiting is not None and waiting.take(values, counted):
             return
-        if waiting is None or not waiting.take(values, counted):
-            self._settle(group)
-            if len(values) >= self._enough:
-                self._sum(group, values, counted)
-                return
-            waiting = self._waiting[group] = _Waiting(values, self._enough)
-            waiting.take(values, counted)
+        self._settle(group)
+        if len(values) >= self._enough:
+            self._sum(group, values, counted)
+        else:
+            self._waiting[group] = _Waiting(values, self._enough)
+            self._waiting[group].take(values, counted)
 
     def _settle(self, group: int) -> None:
         waiting = self._waiting.pop(group, None)
