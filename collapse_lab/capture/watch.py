@@ -20,6 +20,7 @@ from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.held import Held
 from collapse_lab.stats.moments import Accumulation
+from collapse_lab.stats.scratch import Scratch
 
 
 class Watch:
@@ -46,6 +47,7 @@ class Watch:
         self.places, self.positions = places, tuple(positions)
         self.maps, self.budget = Maps.none(maps), budget
         self.batch: Seen
+        scratch = Scratch()
         self.accumulators = {
             place.name: Accumulator(
                 self.positions,
@@ -55,6 +57,7 @@ class Watch:
                 wide=place.channels > widest,
                 matrix=place.name not in budget.diagonal,
                 accumulation=accumulation,
+                scratch=scratch,
             )
             for place in places
         }

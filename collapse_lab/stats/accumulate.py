@@ -17,6 +17,7 @@ from collapse_lab.stats.identity import read_ids, told_apart
 from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.moments import Accumulation
 from collapse_lab.stats.sample import MOST_ROWS
+from collapse_lab.stats.scratch import Scratch
 from collapse_lab.stats.site import SiteSums, to_device
 
 
@@ -27,7 +28,7 @@ class Accumulator:
     are kept, of pooled ones at least MOST_ROWS. A `wide` site has matrices of all images alone; apart by group it keeps
     what is summed inside the images, O(C) a group. Without `matrix` only the diagonal of every scatter is kept.
     `accumulation` says how a block's products are summed: "float32" is faster and its floor higher. All sums lie on the
-    features' device; on a GPU no update waits for it.
+    features' device; on a GPU no update waits for it. Accumulators that take turns may share their `scratch`.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Accumulator:
         wide: bool = False,
         matrix: bool = True,
         accumulation: Accumulation = "float64",
+        scratch: Scratch | None = None,
     ) -> None:
+        self.scratch = scratch or Scratch()
         self.policies, self.seed, self.groups, self.keep = tuple(policies), seed, groups, keep
         self.wide, self.matrix, self.accumulation = wide, matrix, accumulation
         names = ("policies", "seed", "groups", "keep", "wide", "matrix", "accumulation")
@@ -55,7 +58,7 @@ class Accumulator:
         device, ids = features.device, ids.cpu()
         here = to_device(ids, device)
         label = torch.full_like(here, -1) if labels is None else to_device(labels, device)
-        read = read_batch(features, here, self.policies, visible=visible, seed=self.seed)
+        read = read_batch(features, here, self.policies, visible=visible, seed=self.seed, scratch=self.scratch)
         if self._sums is None:
             keep = {policy: max(self.keep, MOST_ROWS) if policy == "pooled" else self.keep for policy in self.policies}
             self._sums = SiteSums(
@@ -66,6 +69,7 @@ class Accumulator:
                 keep=keep,
                 matrix=self.matrix,
                 accumulation=self.accumulation,
+                scratch=self.scratch,
             )
         self._sums.add(read, group_of(ids, self.groups), ids, here, label, features.dtype)
 

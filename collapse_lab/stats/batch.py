@@ -11,6 +11,7 @@ from torch import Tensor
 from collapse_lab.shapes import Features
 from collapse_lab.stats.images import PerImage, per_image
 from collapse_lab.stats.positions import Chosen, choose_positions
+from collapse_lab.stats.scratch import Scratch
 
 AT_ONCE = 1 << 20
 """Numbers that are looked at together in float64: 8 MB, which a processor's cache holds."""
@@ -42,7 +43,7 @@ def at_once(tensor: Tensor) -> int:
 
 
 def read_batch(
-    features: Features, ids: Tensor, policies: Sequence[str], *, visible: Tensor | None, seed: int
+    features: Features, ids: Tensor, policies: Sequence[str], *, visible: Tensor | None, seed: int, scratch: Scratch
 ) -> ReadBatch:
     """Look at a batch a few images at a time: float64 copies of all of it are never held at once.
 
@@ -57,13 +58,10 @@ def read_batch(
         raise ValueError(f"features of shape {tuple(features.shape)} have no channel")
     few = max(1, at_once(features) // max(1, features[0].numel())) if len(features) else 1
     eps = torch.finfo(features.dtype).eps
-    buffers = features.new_empty((3, min(few, len(features)), *features.shape[1:]), dtype=torch.float64)
     parts, present, bad_values, bad_rows = [], [], [], []
     for start in range(0, max(1, len(features)), few):
         images = slice(start, start + few)
-        part = features[images]
-        x, *scratch = (buffer[: len(part)] for buffer in buffers)
-        x.copy_(part)
+        x = scratch.doubled("x", features[images])
         length = torch.linalg.vector_norm(x, dim=2)
         x, length, seen, bad = _finite(x, length, None if visible is None else visible[images])
         parts.append(per_image(x, seen, eps, length, scratch))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from collapse_lab.stats.energy import spread_of_energy
+from collapse_lab.stats.scratch import Scratch
 
 DEAD = 1e-6
 """A channel whose size is below this share of the largest channel's has no direction worth a cosine."""
@@ -101,12 +102,12 @@ def per_image(
     present: Tensor | None,
     eps: float = 0.0,
     length: Tensor | None = None,
-    scratch: Sequence[Tensor] | None = None,
+    scratch: Scratch | None = None,
 ) -> PerImage:
     """Of one batch: `x` (N, P, C) float64, zero where `present` (N, P) is False (None: all are present); `eps` is its
-    rounding, `length` (N, P) the norm of each row where that is known already. Two tensors like x may be given as
-    `scratch`, to be written over: fresh memory costs more than the arithmetic."""
-    first, second = scratch or (torch.empty_like(x), torch.empty_like(x))
+    rounding, `length` (N, P) the norm of each row where that is known already."""
+    scratch = scratch or Scratch()
+    first, second = scratch.take("first", x.shape, x), scratch.take("second", x.shape, x)
     length = torch.linalg.vector_norm(x, dim=2) if length is None else length
     held = x.new_full((len(x),), x.shape[1]) if present is None else present.sum(dim=1).to(x.dtype)  # (N,)
     mean = x.sum(dim=1) / held.clamp(min=1)[:, None]  # (N, C)

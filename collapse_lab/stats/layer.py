@@ -72,8 +72,7 @@ class LayerStats:
             raise ValueError(f"statistics of {self.channels} and of {other.channels} channels cannot be merged")
         if self.has_scatter != other.has_scatter:
             raise ValueError("statistics with the whole scatter and with its diagonal alone cannot be merged")
-        merged: dict[str, Any] = merge_moments(self, other)
-        merged["fourth"] = float(merged["fourth"])
+        merged = merge_moments(self, other)
         for name in (each.name for each in fields(self) if each.name not in merged):
             merged[name] = _MERGES.get(name, operator.add)(getattr(self, name), getattr(other, name))
         return LayerStats(**merged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from collapse_lab.stats.held import Held
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.inside import InsideSums
 from collapse_lab.stats.layer import LayerStats
-from collapse_lab.stats.moments import EPS, Accumulation, Moments, moments_of
+from collapse_lab.stats.moments import EPS, Accumulation, Moments
 from collapse_lab.stats.positions import Chosen
+from collapse_lab.stats.running import RunningMoments
 from collapse_lab.stats.sample import Sampler
+from collapse_lab.stats.scratch import Scratch
 
 FEWEST_ROWS = 512
 """Rows wait for so many, or for as many as there are channels: a merge then costs less than their product."""
@@ -38,33 +41,38 @@ class RowSums:
     """The moments of one policy's rows, apart for each of `groups` groups of images."""
 
     def __init__(
-        self, groups: int, channels: int, device: torch.device, *, matrix: bool, accumulation: Accumulation
+        self,
+        groups: int,
+        channels: int,
+        device: torch.device,
+        *,
+        matrix: bool,
+        accumulation: Accumulation,
+        scratch: Scratch,
     ) -> None:
-        self.matrix, self.accumulation, self.channels = matrix, accumulation, channels
         self.facts = torch.zeros(groups, 3, dtype=torch.float64, device=device)
         """Of each group: images that have a row, sum of their squared numbers of rows, `within`."""
-        self._moments: dict[int, Moments] = {}
+        self.scratch, self.channels = scratch, channels
+        self._empty = partial(
+            RunningMoments, channels, device, matrix=matrix, accumulation=accumulation, scratch=scratch
+        )
+        self._moments: dict[int, RunningMoments] = {}
         self._waiting: dict[int, _Waiting] = {}
         self._enough = rows_that_wait(channels, matrix)
 
-    def add(self, rows: Chosen, within: Tensor, member: Tensor, order: Tensor, sizes: Mapping[int, int]) -> None:
-        """Take in a batch; `member` (G, N) is 1 where an image belongs to a group, `order` (N,) the images group by
-        group, `sizes` how many each group has."""
+    def add(self, rows: Chosen, within: Tensor, member: Tensor, places: Mapping[int, Tensor | slice]) -> None:
+        """Take in a batch; `member` (G, N) is 1 where an image belongs to a group, `places` where each group's are."""
         count, several = rows.key.shape
         held = within.new_full((count,), several) if rows.counted is None else rows.counted.sum(dim=1).to(within.dtype)
         self.facts += member @ torch.stack([(held > 0).to(within.dtype), held.square(), within], dim=1)
-        ordered, start = len(sizes) == 1, 0  # all of one group: they may stay in their own order
-        for group, size in sizes.items():
-            own = slice(start, start + size) if ordered else order[start : start + size]
+        for group, own in places.items():
             counted = None if rows.counted is None else rows.counted[own].flatten()
             self._wait(group, rows.values[own].flatten(0, 1), counted)
-            start += size
 
     def moments(self, group: int) -> Moments:
-        """Of all rows of a group."""
+        """Of all rows of a group so far."""
         self._settle(group)
-        nothing = self.facts.new_zeros(0, self.channels)
-        return self._moments.get(group) or moments_of(nothing, matrix=self.matrix, accumulation=self.accumulation)
+        return self._moments.get(group, self._empty()).read()
 
     def _wait(self, group: int, values: Tensor, counted: Tensor | None) -> None:
         if counted is not None and not values.is_cuda:
@@ -85,17 +93,22 @@ class RowSums:
             self._sum(group, *waiting.rows())
 
     def _sum(self, group: int, values: Tensor, counted: Tensor | None) -> None:
+        if group not in self._moments:
+            self._moments[group] = self._empty()
         most = max(FEWEST_ROWS, at_once(values) // self.channels)
-        for start in range(0, max(1, len(values)), most):
+        for start in range(0, len(values), most):
             block = slice(start, start + most)
-            new = moments_of(
-                values[block].to(torch.float64),
-                None if counted is None else counted[block],
-                matrix=self.matrix,
-                accumulation=self.accumulation,
-            )
-            before = self._moments.get(group)
-            self._moments[group] = new if before is None else before.merge(new)
+            x = self.scratch.doubled("x", values[block])
+            self._moments[group].add(x, None if counted is None else counted[block])
+
+
+def _places(group: Tensor, device: torch.device) -> dict[int, Tensor | slice]:
+    """Where in a batch the images of each group are; one alone, or all, need not be copied together."""
+    found = {number: torch.nonzero(group == number)[:, 0] for number in group.unique().tolist()}
+    return {
+        number: slice(int(own[0]), int(own[-1]) + 1) if len(own) in (1, len(group)) else to_device(own, device)
+        for number, own in found.items()
+    }
 
 
 class _Waiting:
@@ -134,6 +147,7 @@ class SiteSums:
         keep: Mapping[str, int],
         matrix: bool,
         accumulation: Accumulation,
+        scratch: Scratch,
     ) -> None:
         self.groups, self.apart, self.accumulation = groups, apart, accumulation
         self.inside = InsideSums(groups, channels, device)
@@ -142,7 +156,8 @@ class SiteSums:
         self.eps = 0.0
         several = groups if apart else 1
         self.rows = {
-            policy: RowSums(several, channels, device, matrix=matrix, accumulation=accumulation) for policy in keep
+            policy: RowSums(several, channels, device, matrix=matrix, accumulation=accumulation, scratch=scratch)
+            for policy in keep
         }
         self.samplers = {policy: Sampler(limit) for policy, limit in keep.items() if limit}
 
@@ -159,14 +174,12 @@ class SiteSums:
         self.inside.add(read.inside, member)
         self.bad += member @ torch.stack([read.bad_values, read.bad_rows], dim=1).to(torch.float64)
         if self.apart:
-            order, found = group.argsort(stable=True), group.bincount(minlength=self.groups).tolist()
-            sizes = {number: size for number, size in enumerate(found) if size}
+            places = _places(group, device)
         else:
-            order, sizes, member = torch.arange(len(ids)), {0: len(ids)}, torch.ones_like(member[:1])
-        order = to_device(order, device)
+            places, member = {0: slice(None)}, torch.ones_like(member[:1])
         kept = torch.float64 if dtype == torch.float64 else torch.float32
         for policy, rows in read.rows.items():
-            self.rows[policy].add(rows, read.within[policy], member, order, sizes)
+            self.rows[policy].add(rows, read.within[policy], member, places)
             if policy in self.samplers:
                 values = rows.values.to(kept)
                 self.samplers[policy].take(values, rows.counted, rows.key, rows.position, ids_here, label)
