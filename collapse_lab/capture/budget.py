@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from collapse_lab.capture.scout import Place
 from collapse_lab.stats.sample import MOST_ROWS
@@ -20,13 +20,15 @@ DOUBLE, SINGLE = 8, 4
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How a pass is set up: groups of images, and the sites of which only the diagonal of the scatter is kept.
+    """How a pass is set up: groups of images, the `wide` sites, whose matrices are of all images alone, and those of
+    which only the diagonal of the scatter is kept.
 
     `memory` and `disk` are the bytes that the statistics take, at most, beside the model, the images of one batch and
     float64 copies of a few of these; they do not depend on the number of images. `notes` say what was given up.
     """
 
     groups: int
+    wide: tuple[str, ...]
     diagonal: tuple[str, ...]
     memory: int
     disk: int
@@ -66,20 +68,19 @@ def _noted(found: Budget, groups: int, places: Sequence[Place]) -> Budget:
         notes.append(
             f"of {len(found.diagonal)} of {len(places)} sites ({named}) channels alone, no spectrum and no correlation"
         )
-    return Budget(
-        groups=found.groups, diagonal=found.diagonal, memory=found.memory, disk=found.disk, notes=tuple(notes)
-    )
+    return replace(found, notes=tuple(notes))
 
 
 def _budget(
     places: Sequence[Place], policies: Sequence[str], groups: int, keep: int, diagonal: tuple[str, ...]
 ) -> Budget:
+    wide = tuple(place.name for place in places if place.channels > WIDEST)
     memory = disk = closing = 0
     for place in places:
         channels = place.channels
         matrix = place.name not in diagonal
         square = channels**2 if matrix else channels
-        apart = 1 if channels > WIDEST else groups
+        apart = 1 if place.name in wide else groups
         waiting = rows_that_wait(channels, matrix) * channels * SINGLE
         for policy in policies:
             kept = max(keep, MOST_ROWS) if policy == "pooled" else keep
@@ -88,7 +89,7 @@ def _budget(
             # When the pass ends: the group's matrices on the CPU, and those of all others, one site at a time.
             closing = max(closing, 4 * apart * square * DOUBLE)
         memory += groups * 4 * channels * DOUBLE
-    return Budget(groups=groups, diagonal=diagonal, memory=memory + closing, disk=disk)
+    return Budget(groups=groups, wide=wide, diagonal=diagonal, memory=memory + closing, disk=disk)
 
 
 def size(count: int) -> str:

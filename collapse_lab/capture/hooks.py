@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from collapse_lab.capture.batches import Seen, first_image, read_batches
-from collapse_lab.capture.budget import WIDEST, Budget, plan
-from collapse_lab.capture.ending import Ending, Summary, summed_up
+from collapse_lab.capture.budget import plan
+from collapse_lab.capture.ending import Ending, summed_up
 from collapse_lab.capture.firing import run_model, watching
-from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.ranks import meeting
 from collapse_lab.capture.saved import Saving, skip_done
 from collapse_lab.capture.scout import scout
+from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.store import Capture
 from collapse_lab.capture.taken import Taken
 from collapse_lab.capture.watch import Watch
-from collapse_lab.stats.moments import Accumulation
-from collapse_lab.stats.positions import sampled_count
+
+PLAIN, NOTHING_MORE = Settings(), Ending()
 
 
 def observe(
@@ -31,32 +30,19 @@ def observe(
     batches: Iterable[Any],
     *,
     sites: Iterable[str],
-    positions: Sequence[str] = ("sampled:8", "pooled"),
-    seed: int = 0,
-    groups: int = 16,
-    keep_rows: int = 0,
-    keep_maps: int = 0,
-    layout: Layout = None,
-    memory_limit: int | None = None,
-    accumulation: Accumulation = "float64",
-    on_budget: Callable[[Budget], object] | None = None,
-    summarise: Summary | None = None,
-    estimate: Summary | None = None,
-    keep_groups: bool = False,
-    save_to: Path | str | None = None,
-    save_every: int = 0,
-    across_ranks: bool = True,
+    settings: Settings = PLAIN,
+    ending: Ending = NOTHING_MORE,
 ) -> Capture:
     """The statistics of every site and position policy, from one pass in evaluation mode.
 
-    `summarise` is given the statistics of all images, those of all images but each group's, and the groups' sizes; its
-    values, one a group, are kept as replicates and the groups dropped, unless `keep_groups`: then they stay, for
-    merging. Of sites wider than WIDEST, `estimate` is given shells instead (`Accumulator.left_out`). `keep_rows` rows a
-    site, and all positions of `keep_maps` images, are kept. `memory_limit` bytes are kept to, and `on_budget` is told
-    before the pass what it takes: see `budget.plan`. `accumulation` "float32" sums each block's products in float32,
-    whose floor is recorded. Model mode and hooks are restored whatever happens. One image goes ahead of the pass: what
-    `scout` refuses is refused before it. Raises ValueError as well for no images, or a module that does not run equally
-    often in every batch.
+    `ending.summarise` is given the statistics of all images, those of all images but each group's, and the groups'
+    sizes; its values, one a group, are kept as replicates and the groups dropped, unless they are to be kept for
+    merging. Of wide sites (`Budget.wide`) `ending.estimate` is given shells instead (`without_each_group`).
+    `settings.keep_rows` rows a site, and all positions of `keep_maps` images, are kept. `memory_limit` bytes are kept
+    to, and `on_budget` is told before the pass what it takes: see `budget.plan`. `accumulation` "float32" sums each
+    block's products in float32, whose floor is recorded. Model mode and hooks are restored whatever happens. One image
+    goes ahead of the pass: what `scout` refuses is refused before it. Raises ValueError as well for no images, or a
+    module that does not run equally often in every batch.
 
     With `save_to`, a folder, the pass is saved there after every `save_every` batches, and one of the same settings
     that was interrupted goes on from its last saving, to the same result: the batches that are done are read again, not
@@ -66,50 +52,32 @@ def observe(
     and returns the capture of all; not so with `across_ranks=False`. An image that came to two ranks is counted among
     the repeated ones and, other than in one process, has the same identity both times. Where one rank fails all raise.
     """
-    _check(groups, keep_rows, keep_maps, save_to, save_every)
-    positions = (positions,) if isinstance(positions, str) else tuple(positions)
-    for policy in positions:
-        sampled_count(policy)
     # Neither inference_mode, even where the caller is in it: what the model or the images' source caches on the way,
     # and what the capture holds, may be needed in training later.
-    with torch.inference_mode(mode=False), torch.no_grad(), meeting(across_ranks) as ranks:
+    with torch.inference_mode(mode=False), torch.no_grad(), meeting(settings.across_ranks) as ranks:
         saving = None
-        if save_to is not None:
-            saving = Saving(save_to, every=save_every, rank=ranks.rank, world=ranks.world)
+        if settings.save_to is not None:
+            saving = Saving(settings.save_to, every=settings.save_every, rank=ranks.rank, world=ranks.world)
+        fingerprint = ending.keep_groups or saving is not None or ranks.world > 1
 
         def watching_from(first: Seen) -> Watch:
-            places = scout(model, sites, first_image(first), layout)
-            budget = plan(places, positions, groups=max(1, groups), keep=keep_rows, limit=memory_limit)
-            if on_budget is not None:
-                on_budget(budget)
-            return Watch(
-                model,
+            places = scout(model, sites, first_image(first), settings.layout)
+            budget = plan(
                 places,
-                positions,
-                budget,
-                seed=seed,
-                keep=keep_rows,
-                maps=keep_maps,
-                widest=WIDEST,
-                accumulation=accumulation,
-                fingerprint=keep_groups or saving is not None or ranks.world > 1,
+                settings.positions,
+                groups=max(1, settings.groups),
+                keep=settings.keep_rows,
+                limit=settings.memory_limit,
             )
+            if settings.on_budget is not None:
+                settings.on_budget(budget)
+            return Watch(model, places, budget, settings, fingerprint=fingerprint)
 
         taken = ranks.attempt(lambda: _pass(model, batches, watching_from, saving))
-        capture = summed_up(taken, ranks, Ending(summarise=summarise, estimate=estimate, keep_groups=keep_groups))
+        capture = summed_up(taken, ranks, ending)
         if saving is not None:
             saving.clear()
         return capture
-
-
-def _check(groups: int, keep_rows: int, keep_maps: int, save_to: Path | str | None, save_every: int) -> None:
-    if min(groups, keep_rows, keep_maps) < 0:
-        raise ValueError(
-            f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "
-            f"got {groups}, {keep_rows} and {keep_maps}"
-        )
-    if (save_to is None) != (save_every < 1):
-        raise ValueError(f"save_to and save_every (1 or more) belong together, got {save_to} and {save_every}")
 
 
 def _pass(
@@ -126,7 +94,7 @@ def _run(
     model: nn.Module, watch: Watch, batches: Iterator[Seen], times: Mapping[int, int], saving: Saving | None
 ) -> Taken:
     """Every batch through the model, from the first that is not done already; `times` counts images as they come."""
-    done, before = 0, None if saving is None else saving.load(watch.settings)
+    done, before = 0, None if saving is None else saving.load(watch.facts)
     if before is not None:
         watch.take_in(before)
         skip_done(batches, before.account, times)

@@ -15,62 +15,51 @@ from collapse_lab.capture.firing import Firing, Tap
 from collapse_lab.capture.maps import Maps
 from collapse_lab.capture.parts import tensor_at
 from collapse_lab.capture.scout import Place
+from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.taken import Account, Taken, weights_key
 from collapse_lab.shapes import Features, as_features
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.held import Held
-from collapse_lab.stats.moments import Accumulation
 from collapse_lab.stats.scratch import Scratch
 
 
 class Watch:
     """The state of one pass: an accumulator a site, and what the batch under way is.
 
-    Sites of more than `widest` channels are wide. `settings` say what the pass is of, so that another may be known to
-    be its like; with `fingerprint` a hash of the model's weights is among them.
+    `facts` say what the pass is of, so that another may be known to be its like; with `fingerprint` a hash of the
+    model's weights is among them.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        places: Sequence[Place],
-        positions: Sequence[str],
-        budget: Budget,
-        *,
-        seed: int,
-        keep: int,
-        maps: int,
-        widest: int,
-        accumulation: Accumulation,
-        fingerprint: bool,
+        self, model: nn.Module, places: Sequence[Place], budget: Budget, settings: Settings, *, fingerprint: bool
     ) -> None:
-        self.places, self.positions = places, tuple(positions)
-        self.maps, self.budget = Maps.none(maps), budget
+        self.places, self.budget = places, budget
+        self.maps = Maps.none(settings.keep_maps)
         self.batch: Seen
         scratch = Scratch()
         self.accumulators = {
             place.name: Accumulator(
-                self.positions,
-                seed=seed,
+                settings.positions,
+                seed=settings.seed,
                 groups=budget.groups,
-                keep=keep,
-                wide=place.channels > widest,
+                keep=settings.keep_rows,
+                wide=place.name in budget.wide,
                 matrix=place.name not in budget.diagonal,
-                accumulation=accumulation,
+                accumulation=settings.accumulation,
                 scratch=scratch,
             )
             for place in places
         }
         asked = {
-            "positions": self.positions,
-            "seed": seed,
+            "positions": settings.positions,
+            "seed": settings.seed,
             "groups": budget.groups,
-            "keep_rows": keep,
-            "keep_maps": maps,
+            "keep_rows": settings.keep_rows,
+            "keep_maps": settings.keep_maps,
             "diagonal": budget.diagonal,
-            "accumulation": accumulation,
+            "accumulation": settings.accumulation,
         }
-        self.settings = _plain(
+        self.facts = _plain(
             {
                 "model": type(model).__name__,
                 "architecture": getattr(model, "architecture", None),
@@ -142,7 +131,7 @@ class Watch:
     def taken(self, batches: int, times: Mapping[int, int]) -> Taken:
         """Everything so far; what a site holds is read from its device when it is asked for."""
         account = Account(
-            settings=self.settings,
+            settings=self.facts,
             shapes={place.name: list(place.shape) for place in self.places},
             batches=batches,
             times=times,
@@ -167,9 +156,9 @@ class _Holding(Mapping[str, Held]):
         return len(self._accumulators)
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """As they come back from a file."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
     return plain
 
 

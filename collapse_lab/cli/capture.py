@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,11 +36,15 @@ def capture(
     keep_rows: Annotated[int, typer.Option(min=0, help="Rows to keep at each site, for notebooks.")] = 0,
     keep_maps: Annotated[int, typer.Option(min=0, help="Images whose whole maps are kept.")] = 0,
     keep_groups: Annotated[bool, typer.Option("--keep-groups", help="Keep what 'merge' needs.")] = False,
-    rows_dtype: Annotated[str | None, typer.Option(help="Store kept rows in float32 or float16.")] = None,
+    rows_dtype: Annotated[
+        Literal["float32", "float16"] | None, typer.Option(help="How kept rows are stored; as they came without it.")
+    ] = None,
     memory_limit: Annotated[
         str | None, typer.Option(help="As 800MB: fewer groups of images, then channels alone, and it says so.")
     ] = None,
-    accumulation: Annotated[str, typer.Option(help="float64, or float32: faster, with a higher floor.")] = "float64",
+    accumulation: Annotated[
+        Literal["float64", "float32"], typer.Option(help="Of products; float32 is faster and its floor higher.")
+    ] = "float64",
     save_every: Annotated[int, typer.Option(min=0, help="Batches between savings to go on from; 0 saves none.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The capture's folder; a run's lies in the run.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side of the images; the model's own, or 224.")] = None,
@@ -67,19 +71,13 @@ def capture(
     from collapse_lab.study.asked import Asked
 
     where = positions or tables.POSITIONS
-    for name, given, known in (
-        ("--rows-dtype", rows_dtype, ("float32", "float16")),
-        ("--accumulation", accumulation, ("float64", "float32")),
-    ):
-        if given is not None and given not in known:
-            raise ValueError(f"{name} is {' or '.join(known)}, got {given!r}")
     asked = Asked(
         keep_rows=keep_rows,
         keep_maps=keep_maps,
         keep_groups=keep_groups,
         rows_dtype=rows_dtype,
         memory_limit=None if memory_limit is None else read_size(memory_limit),
-        accumulation="float32" if accumulation == "float32" else "float64",
+        accumulation=accumulation,
         save_every=save_every,
         on_budget=lambda budget: output.human().print(budget.told()),
     )

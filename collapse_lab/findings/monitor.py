@@ -19,6 +19,7 @@ from collapse_lab.capture.batches import Seen, first_image, read_batches
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
 from collapse_lab.capture.scout import scout
+from collapse_lab.capture.settings import Settings
 from collapse_lab.findings.alarm import Alarm, Alert, Row
 from collapse_lab.findings.alerts import read_rules
 from collapse_lab.findings.journal import Journal
@@ -108,8 +109,15 @@ class Monitor:
         if every < 1:
             raise ValueError(f"every is a number of steps, 1 or more, got {every}")
         self.model, self.every = bare(model), every
-        self._positions = (positions,) if isinstance(positions, str) else tuple(positions)
-        self._layout, self._seed, self._batches = layout, seed, _kept(images)
+        self._batches = _kept(images)
+        self._settings = Settings(
+            positions=(positions,) if isinstance(positions, str) else tuple(positions),
+            seed=seed,
+            groups=0,
+            keep_rows=KEPT,
+            layout=layout,
+            across_ranks=False,  # of many that train together one alone may watch
+        )
         self._sites = self._scouted(sites)
         read = read_rules(rules, self._sites)
         asked = [metrics] if isinstance(metrics, str) else list(metrics)
@@ -120,7 +128,7 @@ class Monitor:
         given = _records(checked(untrained)) if isinstance(untrained, pd.DataFrame) else None
         self._alarm = Alarm(read, given)
         self._journal = None if run is None else Journal(Path(run))
-        self._scalars = None if tensorboard is None else Scalars(Path(tensorboard), len(self._positions))
+        self._scalars = None if tensorboard is None else Scalars(Path(tensorboard), len(self._settings.positions))
         self._checks: dict[int, pd.DataFrame] = {}
         self._latest = -1
         self.alerts: list[Alert] = []
@@ -164,7 +172,7 @@ class Monitor:
         """The sites by the names that their rows will have; what cannot be captured is refused here."""
         first = next(read_batches(self._batches, Counter()))
         with untouched(self.model), torch.inference_mode(mode=False), torch.no_grad():
-            return [place.name for place in scout(self.model, sites, first_image(first), self._layout)]
+            return [place.name for place in scout(self.model, sites, first_image(first), self._settings.layout)]
 
     def _begin(self, step: int) -> None:
         """Take up what a run before came to, by judging its rows again; measure the untrained network."""
@@ -181,17 +189,7 @@ class Monitor:
 
     def _check(self, model: nn.Module, step: int) -> None:
         with untouched(model):
-            captured = observe(
-                model,
-                self._batches,
-                sites=self._sites,
-                positions=self._positions,
-                seed=self._seed,
-                groups=0,
-                keep_rows=KEPT,
-                layout=self._layout,
-                across_ranks=False,  # of many that train together one alone may watch
-            )
+            captured = observe(model, self._batches, sites=self._sites, settings=self._settings)
             origin = ORIGIN if self._journal is None else self._journal.origin()
             rows = analyze(captured, metrics=self._metrics).assign(**{**origin, "step": step})
         changes = self._alarm.judge(_records(rows))

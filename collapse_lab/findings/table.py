@@ -14,8 +14,10 @@ from pyarrow import parquet
 from torch import nn
 
 from collapse_lab.capture.budget import Budget
+from collapse_lab.capture.ending import Ending
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
+from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.store import Capture, Replicates
 from collapse_lab.findings import registered as registered  # every metric, for `analyze`
 from collapse_lab.findings.influence import estimated_without_each
@@ -67,11 +69,8 @@ def capture(
     interrupted pass go on; where torch.distributed is initialised all ranks capture together. See
     `capture.hooks.observe`.
     """
-    return observe(
-        model,
-        batches,
-        sites=sites,
-        positions=positions,
+    settings = Settings(
+        positions=(positions,) if isinstance(positions, str) else tuple(positions),
         seed=seed,
         groups=groups,
         keep_rows=keep_rows,
@@ -80,13 +79,12 @@ def capture(
         memory_limit=memory_limit,
         accumulation=accumulation,
         on_budget=on_budget,
-        summarise=without_each,
-        estimate=estimated_without_each,
-        keep_groups=keep_groups,
         save_to=save_to,
         save_every=save_every,
         across_ranks=across_ranks,
     )
+    ending = Ending(summarise=without_each, estimate=estimated_without_each, keep_groups=keep_groups)
+    return observe(model, batches, sites=sites, settings=settings, ending=ending)
 
 
 def analyze(

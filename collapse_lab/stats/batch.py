@@ -13,8 +13,8 @@ from collapse_lab.stats.images import PerImage, per_image
 from collapse_lab.stats.positions import Chosen, choose_positions
 from collapse_lab.stats.scratch import Scratch
 
-AT_ONCE = 1 << 20
-"""Numbers that are looked at together in float64: 8 MB, which a processor's cache holds."""
+AT_ONCE = 1 << 19
+"""Numbers that are looked at together in float64: 4 MB, which a processor's cache holds."""
 
 AT_ONCE_ON_DEVICE = 1 << 25
 """On a GPU: fewer and larger operations, 256 MB."""

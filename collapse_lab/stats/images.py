@@ -6,7 +6,7 @@ They use every present position whatever the rows are, at a cost of O(C P) an im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -56,10 +56,6 @@ class ImageSums:
     def none(channels: int, device: torch.device) -> ImageSums:
         nothing = torch.zeros(channels, dtype=torch.float64, device=device)
         return ImageSums(mean=nothing, gate=nothing, fired=nothing)
-
-    def cpu(self) -> ImageSums:
-        """The same sums with every tensor on the CPU."""
-        return replace(self, mean=self.mean.cpu(), gate=self.gate.cpu(), fired=self.fired.cpu())
 
     def merge(self, other: ImageSums) -> ImageSums:
         """The sums over both sets of images."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -76,13 +76,6 @@ class LayerStats:
         for name in (each.name for each in fields(self) if each.name not in merged):
             merged[name] = _MERGES.get(name, operator.add)(getattr(self, name), getattr(other, name))
         return LayerStats(**merged)
-
-    def cpu(self) -> LayerStats:
-        """The same statistics with every tensor on the CPU."""
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
-        moved: dict[str, Any] = {name: value.cpu() for name, value in own.items() if isinstance(value, Tensor)}
-        rows = None if self.rows is None else self.rows.cpu()
-        return replace(self, **moved, images=self.images.cpu(), rows=rows)
 
     @property
     def channels(self) -> int:

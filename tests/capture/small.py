@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from collapse_lab.capture import hooks
 from collapse_lab.capture.batches import Seen
+from collapse_lab.capture.ending import Ending
+from collapse_lab.capture.settings import Settings
+from collapse_lab.capture.store import Capture
 from tests.metrics.planted import source
 
 SITES = ["conv", "act", "head"]
@@ -58,3 +62,9 @@ class Calls(nn.Module):
 def one(image: Tensor) -> Seen:
     """A batch of one."""
     return Seen(image=image, id=torch.zeros(1, dtype=torch.long), label=None, removed=None)
+
+
+def observe(model: nn.Module, batches: Any, *, sites: Any, **asked: Any) -> Capture:
+    """A pass whose settings are given one by one."""
+    ending = Ending(**{name: asked.pop(name) for name in ("summarise", "estimate", "keep_groups") if name in asked})
+    return hooks.observe(model, batches, sites=sites, settings=Settings(**asked), ending=ending)

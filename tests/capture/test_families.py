@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.scout import Place, survey
 from collapse_lab.capture.sites import find_sites, match_sites
-from tests.capture.small import one
+from tests.capture.small import observe, one
 
 VIT = {
     "hidden_size": 16,

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.sites import match_sites
+from tests.capture.small import observe
 
 
 class MLP(nn.Module):

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.capture import hooks
-from collapse_lab.capture.hooks import observe
+from collapse_lab.capture import budget
 from collapse_lab.capture.store import Capture
+from collapse_lab.findings.table import capture
 from collapse_lab.stats.accumulate import stats_of, summarise
 from collapse_lab.stats.held import group_of
 from collapse_lab.stats.layer import LayerStats
-from tests.capture.small import LAYOUT, SITES, Gives, Small, images
+from tests.capture.small import LAYOUT, SITES, Gives, Small, images, observe
 from tests.models.networks import ragged_removed, random_images, small
 from tests.tolerances import EXACT64, ORDER
 
@@ -83,7 +83,7 @@ def test_below_64_images_no_replicates_are_taken():
 
 
 def test_sites_too_wide_for_groups_have_statistics_and_no_replicates(monkeypatch):
-    monkeypatch.setattr(hooks, "WIDEST", 4)
+    monkeypatch.setattr(budget, "WIDEST", 4)
     one = seen(Small(), images(80), summarise=trace)
     assert {site for site, _ in one.replicates} == {"head"}  # of 4 channels; the others have 5
     monkeypatch.undo()
@@ -452,7 +452,8 @@ def test_images_smaller_than_the_cells_are_refused_before_the_pass():
 
 
 def test_one_policy_may_be_said_as_a_word():
-    assert seen(Small(), images(3), positions="pooled").positions == ["pooled"]
+    found = capture(Small(), [images(3)], sites=SITES, layout=LAYOUT, positions="pooled")
+    assert found.positions == ["pooled"]
 
 
 def test_one_bad_value_in_one_image_leaves_the_others_measured():

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.packing import pack_held, unpack_held
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.layer import LayerStats
 from collapse_lab.stats.sample import KeptRows
-from tests.capture.small import LAYOUT, SITES, Small, images
+from tests.capture.small import LAYOUT, SITES, Small, images, observe
 
 
 def fourth_moments(_: LayerStats, left_out: Sequence[LayerStats], sizes: Sequence[int]) -> dict[str, list[float]]:

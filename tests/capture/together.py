@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.replicates import without_each
-from tests.capture.small import LAYOUT, SITES, Small, images
+from tests.capture.small import LAYOUT, SITES, Small, images, observe
 
 WORLD = 2
 BATCHES = images(90).split(10)

@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.alignment import cka, knn_overlap, similarity_table
 from collapse_lab.findings.uncertainty import jackknife
 from collapse_lab.stats.accumulate import stats_of
 from collapse_lab.stats.held import group_of
 from tests import reference
-from tests.capture.small import LAYOUT, SITES, Small, images
+from tests.capture.small import LAYOUT, SITES, Small, images, observe
 from tests.metrics.planted import normal, of_rows, rotation
 from tests.tolerances import EXACT64, ROUNDED_ROWS
 

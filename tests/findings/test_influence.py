@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from collapse_lab.capture import hooks
+from collapse_lab.capture import budget
 from collapse_lab.findings import influence
 from collapse_lab.findings.influence import (
     estimated_without_each,
@@ -158,7 +158,7 @@ def test_a_constant_layer_has_no_estimate_and_no_error():
 
 
 def test_wide_sites_of_a_capture_have_intervals(monkeypatch):
-    monkeypatch.setattr(hooks, "WIDEST", 4)
+    monkeypatch.setattr(budget, "WIDEST", 4)
     found = capture(Small(), [images(200)], sites=SITES, layout=LAYOUT)
     assert set(found.replicates) == set(found)
     assert "stable_rank" in found.replicates["conv", "pooled"].values

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from collapse_lab.capture import hooks
+from collapse_lab.capture import budget
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.findings.merging import merge_captures
 from collapse_lab.findings.table import capture
@@ -25,7 +25,7 @@ def shard(batches: Any, model: Small | None = None, **settings: Any) -> Capture:
 
 @pytest.mark.parametrize("widest", [1024, 4])
 def test_shards_merge_to_what_one_pass_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, widest: int):
-    monkeypatch.setattr(hooks, "WIDEST", widest)
+    monkeypatch.setattr(budget, "WIDEST", widest)
     shards = [shard(BATCHES[start::3]) for start in range(3)]  # of 30 images, too few for replicates
     loaded = [load_capture(each.save(tmp_path / str(place))) for place, each in enumerate(shards)]
     merged = merge_captures(loaded)

@@ -70,11 +70,3 @@ def test_ragged_images_are_worth_no_more_than_their_rows():
     same = summarise(normal(50, 1, 6).expand(50, 9, 6), torch.arange(50), ("all",), visible=visible)["all"]
     assert same.between_image_share == pytest.approx(1)
     assert same.n_effective == pytest.approx(50)
-
-
-def test_statistics_move_to_the_cpu_whole():
-    stats = stats_of(features(3))
-    moved = stats.cpu()
-    assert torch.equal(moved.scatter, stats.scatter)
-    assert torch.equal(moved.rows.values, stats.rows.values)
-    assert moved.images_hash == stats.images_hash
