@@ -39,17 +39,30 @@ class Budget:
         return "; ".join([f"statistics take {size(self.memory)} of memory and {size(self.disk)} on disk", *self.notes])
 
 
-def plan(places: Sequence[Place], policies: Sequence[str], *, groups: int, keep: int, limit: int | None) -> Budget:
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be held: groups of images, `keep` rows a site, the groups' own sums after the pass (`keep_groups`),
+    and what was done so far, `saved` on the way."""
+
+    policies: Sequence[str]
+    groups: int
+    keep: int = 0
+    keep_groups: bool = False
+    saved: bool = False
+
+
+def plan(places: Sequence[Place], wish: Wish, limit: int | None = None) -> Budget:
     """The set-up that was asked for, or the nearest that fits into `limit` bytes: first fewer groups of images, then
     the diagonals alone of the widest sites. Raises ValueError where even that does not fit, with what would."""
+    groups = wish.groups
     tried = [groups, *(fewer for fewer in FEWER if fewer < groups)]
     for count in tried:
-        found = _budget(places, policies, count, keep, ())
+        found = _budget(places, replace(wish, groups=count), ())
         if limit is None or found.memory <= limit:
             return found if count == groups else _noted(found, groups, places)
     widest = sorted(places, key=lambda place: -place.channels)
     for number in range(1, len(widest) + 1):
-        found = _budget(places, policies, 1, keep, tuple(place.name for place in widest[:number]))
+        found = _budget(places, replace(wish, groups=1), tuple(place.name for place in widest[:number]))
         if found.memory <= (limit or 0):
             return _noted(found, groups, places)
     raise ValueError(
@@ -71,25 +84,24 @@ def _noted(found: Budget, groups: int, places: Sequence[Place]) -> Budget:
     return replace(found, notes=tuple(notes))
 
 
-def _budget(
-    places: Sequence[Place], policies: Sequence[str], groups: int, keep: int, diagonal: tuple[str, ...]
-) -> Budget:
+def _budget(places: Sequence[Place], wish: Wish, diagonal: tuple[str, ...]) -> Budget:
     wide = tuple(place.name for place in places if place.channels > WIDEST)
     memory = disk = closing = 0
     for place in places:
         channels = place.channels
         matrix = place.name not in diagonal
-        square = channels**2 if matrix else channels
-        apart = 1 if place.name in wide else groups
+        square, stored = (channels**2, (channels**2 + channels) // 2) if matrix else (channels, channels)
+        apart = 1 if place.name in wide else wish.groups
         waiting = rows_that_wait(channels, matrix) * channels * SINGLE
-        for policy in policies:
-            kept = max(keep, MOST_ROWS) if policy == "pooled" else keep
-            memory += apart * (square * DOUBLE + waiting) + 3 * kept * channels * SINGLE
-            disk += (square + channels) // 2 * DOUBLE + kept * channels * SINGLE
+        copies = (square if wish.keep_groups else 0) + (stored if wish.saved else 0)
+        for policy in wish.policies:
+            kept = max(wish.keep, MOST_ROWS) if policy == "pooled" else wish.keep
+            memory += apart * ((square + copies) * DOUBLE + waiting) + 3 * kept * channels * SINGLE
+            disk += (stored + apart * stored * wish.keep_groups) * DOUBLE + kept * channels * SINGLE
             # When the pass ends: the group's matrices on the CPU, and those of all others, one site at a time.
             closing = max(closing, 4 * apart * square * DOUBLE)
-        memory += groups * 4 * channels * DOUBLE
-    return Budget(groups=groups, wide=wide, diagonal=diagonal, memory=memory + closing, disk=disk)
+        memory += wish.groups * 4 * channels * DOUBLE
+    return Budget(groups=wish.groups, wide=wide, diagonal=diagonal, memory=memory + closing, disk=disk)
 
 
 def size(count: int) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from collapse_lab.capture.batches import Seen, first_image, read_batches
-from collapse_lab.capture.budget import plan
+from collapse_lab.capture.budget import Wish, plan
 from collapse_lab.capture.ending import Ending, summed_up
 from collapse_lab.capture.firing import run_model, watching
 from collapse_lab.capture.ranks import meeting
@@ -62,13 +62,14 @@ def observe(
 
         def watching_from(first: Seen) -> Watch:
             places = scout(model, sites, first_image(first), settings.layout)
-            budget = plan(
-                places,
-                settings.positions,
+            wish = Wish(
+                policies=settings.positions,
                 groups=max(1, settings.groups),
                 keep=settings.keep_rows,
-                limit=settings.memory_limit,
+                keep_groups=ending.keep_groups,
+                saved=saving is not None,
             )
+            budget = plan(places, wish, settings.memory_limit)
             if settings.on_budget is not None:
                 settings.on_budget(budget)
             return Watch(model, places, budget, settings, fingerprint=fingerprint)

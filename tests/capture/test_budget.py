@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from collapse_lab.capture.budget import Budget, plan, read_size, size
+from collapse_lab.capture.budget import Budget, Wish, plan, read_size, size
 from collapse_lab.capture.scout import Place
 from collapse_lab.capture.sites import Site
 from collapse_lab.capture.store import Capture, load_capture
@@ -32,33 +32,45 @@ def of_site(captured: Capture, site: str) -> pd.DataFrame:
 
 
 def test_without_a_limit_everything_that_was_asked_for_is_kept():
-    found = plan([place("a", 64), place("b", 512)], POLICIES, groups=16, keep=0, limit=None)
+    found = plan([place("a", 64), place("b", 512)], Wish(policies=POLICIES, groups=16))
     assert (found.groups, found.diagonal, found.notes) == (16, (), ())
     matrices = 16 * 2 * 8 * (64**2 + 512**2)
     assert matrices < found.memory < 6 * matrices
     assert found.disk == sum(2 * 4 * c * (c + 1) + 4096 * c * 4 for c in (64, 512))
 
 
+def test_groups_that_stay_and_savings_on_the_way_are_counted():
+    places = [place("a", 64), place("b", 512)]
+    plain, kept, saved = (
+        plan(places, Wish(policies=("all",), groups=16, **more))
+        for more in ({}, {"keep_groups": True}, {"saved": True})
+    )
+    triangles = sum(8 * c * (c + 1) // 2 for c in (64, 512))
+    assert kept.disk - plain.disk == 16 * triangles
+    assert kept.memory - plain.memory == 16 * 8 * (64**2 + 512**2)
+    assert (saved.disk - plain.disk, saved.memory - plain.memory) == (0, 16 * triangles)
+
+
 def test_a_limit_takes_groups_first_and_then_the_matrices_of_the_widest_sites():
     places = [place("narrow", 64), place("wide", 512)]
-    whole = plan(places, ("sampled:8",), groups=16, keep=0, limit=None)
+    whole = plan(places, Wish(policies=("sampled:8",), groups=16))
     seen = []
     for limit in range(whole.memory, 1_300_000, -400_000):
-        found = plan(places, ("sampled:8",), groups=16, keep=0, limit=limit)
+        found = plan(places, Wish(policies=("sampled:8",), groups=16), limit)
         assert found.memory <= limit
         seen.append((found.groups, found.diagonal))
     assert list(dict.fromkeys(seen)) == [(16, ()), (8, ()), (4, ()), (1, ()), (1, ("wide",))]
-    fewer = plan(places, ("sampled:8",), groups=16, keep=0, limit=whole.memory - 1)
+    fewer = plan(places, Wish(policies=("sampled:8",), groups=16), whole.memory - 1)
     assert "to fit the memory limit: 8 groups of images instead of 16" in fewer.told()
 
 
 def test_a_limit_below_the_channels_alone_is_refused_with_what_would_do():
     with pytest.raises(ValueError, match=r"take .* at least, more than the limit of 1 kB"):
-        plan([place("a", 64)], POLICIES, groups=16, keep=0, limit=1000)
+        plan([place("a", 64)], Wish(policies=POLICIES, groups=16), 1000)
 
 
 def test_wide_sites_have_no_matrix_a_group():
-    one, many = (plan([place("a", 2048)], ("all",), groups=groups, keep=0, limit=None) for groups in (1, 16))
+    one, many = (plan([place("a", 2048)], Wish(policies=("all",), groups=groups)) for groups in (1, 16))
     assert many.memory < 1.1 * one.memory
 
 
