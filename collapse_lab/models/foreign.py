@@ -38,8 +38,9 @@ class Opened:
 def is_foreign(uri: str) -> bool:
     """Whether `open_foreign` opens this: of timm: all that is not called convnext, of hf: all whose configuration says
     something else. Raises as `fetch` does where that cannot be reached."""
-    scheme = scheme_of(uri)
-    rest = uri.partition(":")[2]
+    if scheme_of(uri) is None:
+        return False
+    scheme, rest = _split(uri)
     if scheme == "timm":
         return not rest.startswith("convnext")
     return scheme in ("py", "hub") or (scheme == "hf" and not is_ours(config_of(rest)))
@@ -52,12 +53,19 @@ def open_foreign(uri: str) -> Opened:
     images and texts the part for images is taken. Raises ImportError naming the extra that is missing, LookupError for
     a name that is not there, TypeError for what is no network, ConnectionError for what cannot be fetched.
     """
-    scheme, _, rest = uri.partition(":")
+    scheme, rest = _split(uri)
     found = {"hf": _of_transformers, "timm": _of_timm, "hub": _of_hub, "py": _of_function}[scheme](rest)
     model = getattr(found, "vision_model", found) if scheme == "hf" else found
     if not isinstance(model, nn.Module):
         raise TypeError(f"{uri} gives a {type(model).__name__}; expected an nn.Module")
     return Opened(model=model.eval(), source=uri, **_images_of(scheme, rest, model))
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """Scheme and rest; what timm keeps on the hub is of timm, transformers cannot build it."""
+    owner = "hf:timm/"
+    scheme, _, rest = (f"timm:{uri.removeprefix(owner)}" if uri.startswith(owner) else uri).partition(":")
+    return scheme, rest
 
 
 def _of_transformers(repo: str) -> Any:

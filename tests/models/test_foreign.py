@@ -128,6 +128,12 @@ def test_what_timm_has_is_made_pretrained_with_its_own_images(timm):
         open_model("timm:vit_tinny")
 
 
+def test_what_timm_keeps_on_the_hub_is_made_by_timm(timm):
+    assert isinstance(open_model("hf:timm/vit_tiny.in1k").model, Fake)
+    assert timm == [("vit_tiny.in1k", True)]
+    assert not is_foreign("hf:timm/convnextv2_atto.fcmae")
+
+
 def test_without_timm_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ImportError, match=r"pip install 'collapse-lab\[timm\]'"):
