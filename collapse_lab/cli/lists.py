@@ -70,10 +70,10 @@ def metrics(json: Json = False) -> None:
 
 @app.command()
 def data(json: Json = False) -> None:
-    """Sources of images by name; a folder's path is one too."""
-    from collapse_lab.data.source import SOURCES
+    """Sources of images and how their addresses are written."""
+    from collapse_lab.data.address import FORMS, SOURCES
 
-    _answer("data", ("name",), [(name,) for name in SOURCES], json)
+    _answer("data", ("name", "address"), [(name, FORMS[name]) for name in SOURCES], json)
 
 
 @app.command()

@@ -1,18 +1,23 @@
-"""Images by number, whatever they come from, and the table of places they come from."""
+"""Images by number, whatever they come from, and what becomes of their pixels before a network sees them."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from collapse_lab import draws
-from collapse_lab.registry import Registry
+from collapse_lab.data.address import FORMS, LISTED, SOURCES, address
+from collapse_lab.data.crop import resized
+
+CACHED = 1 << 18
+"""Numbers normalised at once on a CPU: 1 MiB of float32, which its cache holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +31,12 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """A split held in memory. `files` names where each image comes from, in their order, empty for no files;
-    `skipped` lists files that could not be read, with the reason."""
+    """A split: `image` (N, C, H, W) uint8 in memory, or a memory map of a file; `label` and `id` (N,) int64.
+
+    `size` is the side of what `batch` gives, None for that of `image`. `files` names where each image comes from, in
+    their order, empty for no files; `skipped` lists files that could not be read, with the reason. Of a pack,
+    `checksum` stands for its content, and `still_there` raises when its file is no longer the one that was opened.
+    """
 
     name: str
     split: str
@@ -35,15 +44,29 @@ class Images:
     label: Tensor
     id: Tensor
     classes: tuple[str, ...] = ()
+    size: int | None = None
     files: tuple[str, ...] = field(default=(), repr=False)
     skipped: tuple[str, ...] = field(default=(), repr=False)
+    checksum: str | None = None
+    still_there: Callable[[], object] = field(default=lambda: None, repr=False)
 
     def __len__(self) -> int:
         return len(self.image)
 
+    def stored(self, indices: Tensor) -> Batch:
+        """The images at these places, in this order, of the size in which they are kept."""
+        self.still_there()
+        last = self.image.is_contiguous(memory_format=torch.channels_last)
+        rows = self.image.permute(0, 2, 3, 1) if last else self.image.contiguous()
+        # numpy's take copies image by image, in one thread, into huge pages: 10 times as fast as indexing a tensor.
+        taken = torch.from_numpy(np.take(rows.numpy(), indices.numpy(), axis=0))
+        image = taken.permute(0, 3, 1, 2) if last else taken
+        return Batch(image=image, label=self.label[indices], id=self.id[indices])
+
     def batch(self, indices: Tensor) -> Batch:
-        """The images at these places, in this order."""
-        return Batch(image=self.image[indices], label=self.label[indices], id=self.id[indices])
+        """The images at these places, in this order, whole and square of `size` pixels."""
+        batch = self.stored(indices)
+        return replace(batch, image=resized(batch.image, self.size)) if self.size else batch
 
     def sample(self, count: int, seed: int) -> Tensor:
         """Places of `count` images, ascending; drawn from their identities, so their order in the data is no matter.
@@ -60,7 +83,12 @@ class Images:
             yield self.batch(indices)
 
     def fingerprint(self) -> str:
-        """A hash of every pixel, label and identity: equal data, equal fingerprint."""
+        """A hash of every pixel as it is kept, label and identity: equal data, equal fingerprint.
+
+        Of a pack it is made from the checksums of its pixels and rows, which were taken when they were written.
+        """
+        if self.checksum:
+            return self.checksum
         digest = hashlib.blake2b(digest_size=8)
         for tensor in (self.image, self.label, self.id):
             digest.update(repr(tuple(tensor.shape)).encode())
@@ -69,12 +97,18 @@ class Images:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 (n, C, H, W) to float32: divide by 255, less `mean`, over `std`, a number a channel (or one for all).
+    """uint8 (n, C, H, W) to float32 of that shape: divide by 255, less `mean`, over `std`, a number a channel (or one).
 
     Raises ValueError where there are more or fewer numbers than channels.
     """
     centre, scale = _by_channel(images, mean, std)
-    return (images.float() / 255 - centre) / scale
+    if images.device.type != "cpu":
+        return (images.float() / 255 - centre) / scale
+    out = torch.from_numpy(np.empty(images.shape, dtype=np.float32))  # in huge pages
+    at_once = max(1, CACHED // max(1, images[:1].numel()))
+    for values, part in zip(out.split(at_once), images.split(at_once), strict=True):
+        values.copy_(part).div_(255).sub_(centre).div_(scale)
+    return out
 
 
 def denormalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -90,27 +124,46 @@ def _by_channel(images: Tensor, *numbers: tuple[float, ...]) -> list[Tensor]:
     return [torch.tensor(each, device=images.device)[:, None, None] for each in numbers]
 
 
-SOURCES: Registry[str] = Registry("data source", {"digits": "collapse_lab.data.digits:digits"})
-"""Name -> where its function (split, size) -> Images is; imported when asked for, an image decoder is slow to load."""
-
-
 def open_images(uri: str, split: str, size: int) -> Images:
-    """Images of one split ("train" or "test"), square of `size` pixels.
+    """Images of one split ("train" or "test"), square of `size` pixels; `uri` as `address` reads it.
 
-    `uri` is a name in SOURCES ("digits") or a folder (./digits would be one). Raises LookupError for neither.
+    Raises LookupError for no address, FileNotFoundError for what is not there, with the splits that are, ValueError for
+    data that cannot be read, ImportError for an extra that is missing.
     """
     if split not in ("train", "test"):
         raise ValueError(f"split is 'train' or 'test', got {split!r}")
-    if uri not in SOURCES and (Path(uri).exists() or any(mark in uri for mark in "/\\.")):
-        return _resolve("collapse_lab.data.folder:folder")(Path(uri).expanduser(), split, size)
-    try:
-        source = SOURCES[uri]
-    except LookupError as error:
-        raise LookupError(f"{error}; or give the path of a folder of images, such as ./{uri}") from None
-    return _resolve(source)(split, size)
+    kind, place = address(uri)
+    if kind == "digits":
+        images: Images = _resolve("digits")(split, size)
+    elif kind == "packed":
+        images = _resolve("packed")(place, split, size)
+    else:
+        from collapse_lab.data.listing import held  # and with it an image decoder, which is slow to load
+
+        images = held(_resolve(kind)(place, split), size)
+    return images
 
 
-def _resolve(name: str) -> Callable[..., Images]:
-    module, _, function = name.partition(":")
-    source: Callable[..., Images] = getattr(importlib.import_module(module), function)
+def open_listings(uri: str) -> dict[str, Any]:
+    """The splits of a source whose images lie encoded, each a `Listing`; those that are not there are left out.
+
+    Raises ValueError for a source of another kind, FileNotFoundError where there is no split at all.
+    """
+    kind, place = address(uri)
+    if kind not in LISTED:
+        raise ValueError(f"{uri} holds pixels already; give {', or '.join(FORMS[name] for name in LISTED)}")
+    found, missing = {}, None
+    for split in ("train", "test"):
+        try:
+            found[split] = _resolve(kind)(place, split)
+        except FileNotFoundError as error:
+            missing = missing or error
+    if missing and not found:
+        raise missing
+    return found
+
+
+def _resolve(kind: str) -> Callable[..., Any]:
+    module, _, function = SOURCES[kind].partition(":")
+    source: Callable[..., Any] = getattr(importlib.import_module(module), function)
     return source

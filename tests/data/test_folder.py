@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from collapse_lab.data import folder as folder_module
+from collapse_lab.data import listing
 from collapse_lab.data.folder import image_files
 from collapse_lab.data.source import open_images
 
@@ -160,7 +160,7 @@ def test_hidden_files_and_other_files_are_no_images(tmp_path):
 
 def test_more_pixels_than_memory_are_refused_before_reading(tmp_path, monkeypatch):
     picture(tmp_path / "train" / "a.png")
-    monkeypatch.setattr(folder_module, "MOST_BYTES", 100)
+    monkeypatch.setattr(listing, "MOST_BYTES", 100)
     with pytest.raises(ValueError, match="use a smaller size or fewer images"):
         open_images(str(tmp_path), "train", 8)
 
