@@ -16,6 +16,7 @@ from collapse_lab.cli import (
     capture,
     compare,
     convert,
+    data,
     demo,
     doctor,
     explain,
@@ -52,6 +53,7 @@ for command in (
     demo.demo,
 ):
     app.command()(command)
+app.add_typer(data.app, name="data")
 app.add_typer(lists.app, name="list")
 
 

@@ -53,7 +53,7 @@ def labels(values: Sequence[Any], classes: tuple[str, ...], where: str) -> Tenso
     numbers = {name: number for number, name in enumerate(classes)}
     found = []
     for row, value in enumerate(values):
-        number = numbers.get(value, None) if isinstance(value, str) else -1 if value is None else value
+        number = numbers.get(value) if isinstance(value, str) else -1 if value is None else value
         if not isinstance(number, int) or not -1 <= number < len(classes):
             raise ValueError(
                 f"row {row} of {where} has the label {value!r}; "

@@ -52,7 +52,9 @@ def hub(place: str, split: str) -> Listing:
 
 def _bytes(features: dict[str, Any]) -> list[str]:
     """Columns of bytes that are not declared images."""
-    return [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("dtype") == "binary"]
+    return [
+        name for name, feature in features.items() if isinstance(feature, dict) and feature.get("dtype") == "binary"
+    ]
 
 
 def _contents(rows: Any, image: str, first: int) -> Iterator[Content]:

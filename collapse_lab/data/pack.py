@@ -10,14 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,10 +23,11 @@ import pyarrow.parquet as pq
 import torch
 
 from collapse_lab.data.address import PACK
-from collapse_lab.data.decode import decode_block, serve
+from collapse_lab.data.decode import decode_block
 from collapse_lab.data.listing import MOST_CORRUPT, Listing, passed_over
 from collapse_lab.data.packed import CHANNELS, VERSION, Block, Pack, read_pack, rows_digest
 from collapse_lab.data.source import open_listings
+from collapse_lab.data.workers import blocks_of, decoders
 from collapse_lab.runs import Run, read_lines, write_atomically, write_json
 
 BLOCK_BYTES = 8 << 20
@@ -69,7 +67,7 @@ def pack(
     RuntimeError while another process writes there, OSError when the disk is, or would be, full.
     """
     listings = open_listings(uri)
-    with Run(out).locked(), _decoders(workers) as pool:
+    with Run(out).locked(), decoders(workers) as pool:
         for split, listing in listings.items():
             _require_same(out / split, listing, side)
         plan = _plan(listings, out, side)
@@ -82,23 +80,6 @@ def pack(
         return {split: _pack_split(listing, out / split, side, pool, on_block) for split, listing in listings.items()}
 
 
-def _decoders(workers: int | None) -> ProcessPoolExecutor | _Here:
-    if workers == 0:
-        return _Here()
-    cores = len(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads as locks that nobody opens
-    return ProcessPoolExecutor(workers or cores, mp_context=context, initializer=serve)
-
-
-class _Here(Executor):
-    """Does what is submitted at once, in this process."""
-
-    def submit(self, task: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(task(*given, **named))
-        return done
-
-
 def _plan(listings: dict[str, Listing], out: Path, side: int) -> Plan:
     there = sum(path.stat().st_size for path in out.glob("*/pixels.u8"))
     needed = sum(map(len, listings.values())) * side * side * CHANNELS - there
@@ -106,25 +87,21 @@ def _plan(listings: dict[str, Listing], out: Path, side: int) -> Plan:
     return Plan(images=images, needed=max(0, needed), free=shutil.disk_usage(out).free)
 
 
-def _pack_split(
-    listing: Listing, folder: Path, side: int, pool: Executor, on_block: Callable[[int], object]
-) -> Pack:
+def _pack_split(listing: Listing, folder: Path, side: int, pool: Executor, on_block: Callable[[int], object]) -> Pack:
     if (folder / PACK).is_file():
         on_block(len(listing))
         return read_pack(folder)
     folder.mkdir(parents=True, exist_ok=True)
     at_once = max(1, BLOCK_BYTES // (side * side * CHANNELS))
-    with (folder / "pixels.u8").open("a+b") as pixels, (folder / "journal.jsonl").open("a") as journal:
+    with (folder / "pixels.u8").open("a+b") as pixels, (folder / "journal.jsonl").open("ab") as journal:
         written = _resume(folder, pixels, side)
         done = len(written.blocks) * at_once
         on_block(min(done, len(listing)))
-        for count, (block, failed) in _decoded(listing, done, at_once, side, pool):
+        for count, (block, failed) in blocks_of(listing.contents(done), at_once, decode_block, pool, side):
             lost = [(done + place, why) for place, why in failed]
             entry = Block(images=count - len(lost), sha256=hashlib.sha256(block).hexdigest())
-            pixels.write(block)
-            _settle(pixels)  # the pixels before the line that vouches for them
-            journal.write(json.dumps({**asdict(entry), "failed": lost}) + "\n")
-            _settle(journal)
+            _append(pixels, block)  # the pixels before the line that vouches for them
+            _append(journal, json.dumps({**asdict(entry), "failed": lost}).encode() + b"\n")
             written.blocks.append(entry)
             written.failed += lost
             done += count
@@ -132,21 +109,6 @@ def _pack_split(
                 passed_over(listing, written.failed)  # stops: the rest cannot mend it
             on_block(done)
     return _finish(listing, folder, side, written)
-
-
-def _decoded(
-    listing: Listing, first: int, at_once: int, side: int, pool: Executor
-) -> Iterator[tuple[int, tuple[bytes, list[tuple[int, str]]]]]:
-    """Number of listed images, pixels and failures of each block, in order; a few blocks are decoded ahead."""
-    contents = listing.contents(first)
-    ahead: deque[tuple[int, Future[Any]]] = deque()
-    while chunk := list(islice(contents, at_once)):
-        ahead.append((len(chunk), pool.submit(decode_block, chunk, side)))
-        if len(ahead) > 2 * (os.cpu_count() or 1):
-            count, block = ahead.popleft()
-            yield count, block.result()
-    for count, block in ahead:
-        yield count, block.result()
 
 
 def _resume(folder: Path, pixels: BinaryIO, side: int) -> _Written:
@@ -195,7 +157,7 @@ def _finish(listing: Listing, folder: Path, side: int, written: _Written) -> Pac
 
 
 def _require_same(folder: Path, listing: Listing, side: int) -> None:
-    """Raise FileExistsError unless what lies there is (the beginning of) this very pack; note what a new one will be."""
+    """Raise FileExistsError unless what lies there is this very pack, or its beginning; a new one is noted."""
     here, note = {"source": _source(listing), "side": side}, folder / "source.json"
     if (folder / PACK).is_file():
         done = read_pack(folder)
@@ -209,7 +171,9 @@ def _require_same(folder: Path, listing: Listing, side: int) -> None:
         return
     if there != here:
         differ = f"side {there['side']} there, {side} here" if there["side"] != side else "other images"
-        raise FileExistsError(f"{folder} holds a pack of something else ({differ}); choose another folder, or delete it")
+        raise FileExistsError(
+            f"{folder} holds a pack of something else ({differ}); choose another folder, or delete it"
+        )
 
 
 def _source(listing: Listing) -> str:
@@ -219,7 +183,12 @@ def _source(listing: Listing) -> str:
     return digest.hexdigest()
 
 
-def _settle(file: Any) -> None:
+def _append(file: BinaryIO, content: bytes) -> None:
     """Onto the disk itself: the next write relies on it."""
-    file.flush()
-    os.fsync(file.fileno())
+    try:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError as error:
+        what = f"cannot write {file.name}: {error.strerror}; what was packed before is not lost"
+        raise OSError(error.errno, what) from error

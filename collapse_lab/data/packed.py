@@ -1,8 +1,8 @@
 """A pack: images decoded once, side by side in a file that is read through a memory map; see `pack` for writing one.
 
-    FOLDER/train/pixels.u8       (N, side, side, 3) uint8, as the CPU's kernel for scaling reads them fastest
-    FOLDER/train/rows.parquet    label, id and, of files, their names, in the same order
-    FOLDER/train/pack.json       side, classes, what was skipped, a checksum of every block; written last
+FOLDER/train/pixels.u8       (N, side, side, 3) uint8, as the CPU's kernel for scaling reads them fastest
+FOLDER/train/rows.parquet    label, id and, of files, their names, in the same order
+FOLDER/train/pack.json       side, classes, what was skipped, a checksum of every block; written last
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def read_pack(folder: Path) -> Pack:
         raise ValueError(f"{path} has other entries than a pack's; pack it again, in a new folder")
     recorded = values.pop("checksum")
     blocks = tuple(Block(**block) for block in values.pop("blocks"))
-    lists = {name: tuple(values.pop(name)) for name in ("classes", "skipped")}
-    pack = Pack(blocks=blocks, **lists, **values)
+    classes, skipped = (tuple(values.pop(name)) for name in ("classes", "skipped"))
+    pack = Pack(blocks=blocks, classes=classes, skipped=skipped, **values)
     if pack.checksum() != recorded:
         raise ValueError(f"{path} is not what was written: its checksum is another; pack it again, in a new folder")
     return pack
@@ -136,9 +136,8 @@ def faults(folder: Path, pack: Pack, spread: int | None = None) -> Iterator[str]
         yield f"{there:,} bytes, expected {expected:,}"
         return
     starts = np.cumsum([0, *(block.images for block in pack.blocks)])
-    chosen = range(len(pack.blocks))
-    if spread is not None:
-        chosen = sorted({round(place) for place in np.linspace(0, len(pack.blocks) - 1, spread)})
+    last = len(pack.blocks) - 1
+    chosen = sorted({round(place) for place in np.linspace(0, last, last + 1 if spread is None else spread)})
     with path.open("rb") as file:
         for number in chosen:
             block, first = pack.blocks[number], int(starts[number])

@@ -83,7 +83,9 @@ def _files(place: str) -> tuple[list[Path], Path]:
         files = sorted(root.glob(str(path.relative_to(root)))) if plain != place else []
     files = [file for file in files if file.is_file() and not file.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"there is no Parquet file {place}; give a file, a folder or a pattern such as *.parquet")
+        raise FileNotFoundError(
+            f"there is no Parquet file {place}; give a file, a folder or a pattern such as *.parquet"
+        )
     return files, root
 
 
@@ -126,7 +128,9 @@ def _opened(files: list[Path], place: str) -> _Shards:
         names = _schema(file).names
         for column in [image, *([label] if label else [])]:
             if column not in names:
-                raise LookupError(f"{file} has no column {column!r} as {files[0].name} has; there is {', '.join(names)}")
+                raise LookupError(
+                    f"{file} has no column {column!r} as {files[0].name} has; there is {', '.join(names)}"
+                )
     return _Shards(files=tuple(files), image=image, label=label, features=features)
 
 
@@ -139,8 +143,8 @@ def _schema(file: Path) -> pa.Schema:
 
 def _binary(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _binary(field.type) for field in kind)
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        return kind.get_field_index("bytes") >= 0 and _binary(kind.field("bytes").type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _contents(shards: _Shards, rows: Tensor) -> Iterator[Content]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
 
 from collapse_lab.registry import nearest
 
@@ -40,13 +40,32 @@ class ObjectiveConfig(_Section):
 
 
 class DataConfig(_Section):
-    """What it sees: a source, the side of the square images, the batch, and the normalisation of pixels in [0, 1]."""
+    """What it sees: a source, the side of the square images, the batch, and the normalisation of pixels in [0, 1].
+
+    `crop`: least and largest share of an image's area in a random box, or "none" for whole images; `ratio`: the box's
+    least and largest width over height; `flip`: mirror half of the samples. They touch training alone.
+    """
 
     uri: str = "digits"
     size: int = Field(default=32, ge=1)
     batch: int = Field(default=128, ge=1)
+    crop: tuple[float, float] | Literal["none"] = "none"
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = False
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
+
+    @field_validator("crop", "ratio", mode="before")
+    @classmethod
+    def _bounds(cls, value: Any, info: ValidationInfo) -> Any:
+        low, high = (0.0, 1.0) if info.field_name == "crop" else (0.1, 10.0)
+        pair = value if isinstance(value, list | tuple) and len(value) == 2 else ()
+        numbers = [each for each in pair if isinstance(each, int | float) and low <= each <= high and each > 0]
+        ascending = len(numbers) == 2 and numbers[0] <= numbers[1]
+        if not ascending and not (info.field_name == "crop" and value == "none"):
+            other = ", or 'none'" if info.field_name == "crop" else ""
+            raise ValueError(f"expected [least, largest] between {low:g} and {high:g}, ascending{other}")
+        return value
 
 
 class OptimConfig(_Section):
