@@ -133,3 +133,20 @@ def knn_overlap(x: Array, y: Array, k: int) -> float:
         return set(sorted(distance, key=lambda j: distance[j])[:k])
 
     return float(np.mean([len(nearest(x, i) & nearest(y, i)) / k for i in range(len(x))]))
+
+
+def resized(image: Array, box: tuple[int, int, int, int], size: int) -> Array:
+    """(H, W, C) and top, left, height, width -> (size, size, C) float64: bilinear with a triangle as wide as a pixel."""
+    top, left, high, wide = box
+    part = image[top : top + high, left : left + wide].astype(float)
+    lines = np.stack([_weighted(part, size, row, axis=0) for row in range(size)], axis=0)
+    return np.stack([_weighted(lines, size, column, axis=1) for column in range(size)], axis=1)
+
+
+def _weighted(values: Array, size: int, place: int, axis: int) -> Array:
+    """The mean around the centre of one output pixel along an axis, weights falling linearly to 0."""
+    length = values.shape[axis]
+    scale = length / size
+    centre, reach = (place + 0.5) * scale, max(1.0, scale)
+    weights = np.array([max(0.0, 1 - abs(pixel + 0.5 - centre) / reach) for pixel in range(length)])
+    return np.average(values, axis=axis, weights=weights)

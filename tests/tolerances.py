@@ -32,3 +32,6 @@ NULL_IN_BLOCKS = 0.01
 
 EDGE_OF_CHANCE = 0.05
 """The mean largest eigenvalue of 400 x 100 unrelated numbers lies n^(-2/3) below the edge of infinitely many."""
+
+GREY_LEVEL = 1.01
+"""Pixels scaled along two axes in 8 bits, each rounded by half a level, against a formula rounded nowhere."""

@@ -95,15 +95,16 @@ def by_matrices(images: Tensor, size: int, boxes: Tensor, flips: Tensor | None) 
     down = box_weights(boxes[:, 0], boxes[:, 2], images.shape[2], size)
     if flips is not None:
         across = torch.where(flips[:, None, None], across.flip(1), across)
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
-    # Pixels of 8 bits by weights of 15: sums are exact in float32, whatever their order.
-    lines = torch.bmm(pixels.flatten(1, 2), across.transpose(1, 2)).add_(0.5).floor_()  # (n, C H, size)
+    # Pixels of 8 bits by weights of up to 16 digits: sums are exact, whatever their order. Smaller weights have more.
+    exact = torch.float32 if max(images.shape[2:]) <= 4 * size else torch.float64
+    pixels = images.to(exact, memory_format=torch.contiguous_format)
+    lines = torch.bmm(pixels.flatten(1, 2), across.to(exact).transpose(1, 2)).add_(0.5).floor_()  # (n, C H, size)
     lines = lines.view(*images.shape[:3], size)
-    return torch.matmul(down[:, None], lines).add_(0.5).floor_().to(torch.uint8)  # (n, C, size, size)
+    return torch.matmul(down.to(exact)[:, None], lines).add_(0.5).floor_().to(torch.uint8)  # (n, C, size, size)
 
 
 def box_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
-    """(n, size, side) float32: what each pixel of a line of `side` gives to each of `size` pixels of a box's line.
+    """(n, size, side) float64: what each pixel of a line of `side` gives to each of `size` pixels of a box's line.
 
     A triangle as wide as one output pixel, at least as one input pixel, cut off at the box's ends and normalised;
     rounded to as many binary digits as leave the largest weight below 2^15, as torch's kernel has them.
@@ -120,7 +121,7 @@ def box_weights(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
     largest = weight.amax(dim=(1, 2))
     digits = (torch.frexp((2**15 - 0.5) / largest).exponent - 1).clamp(max=22)
     one = torch.ldexp(torch.ones_like(largest), digits)[:, None, None]
-    return ((weight * one + 0.5).floor() / one).float()
+    return (weight * one + 0.5).floor() / one
 
 
 def _largest(side: tuple[int, int], ratio: tuple[float, float]) -> tuple[float, float]:
