@@ -136,7 +136,7 @@ def knn_overlap(x: Array, y: Array, k: int) -> float:
 
 
 def resized(image: Array, box: tuple[int, int, int, int], size: int) -> Array:
-    """(H, W, C) and top, left, height, width -> (size, size, C) float64: bilinear with a triangle as wide as a pixel."""
+    """(H, W, C) and top, left, height, width -> (size, size, C): bilinear, a triangle at least a pixel wide."""
     top, left, high, wide = box
     part = image[top : top + high, left : left + wide].astype(float)
     lines = np.stack([_weighted(part, size, row, axis=0) for row in range(size)], axis=0)

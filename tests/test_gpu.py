@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import collapse_lab as cl
+from collapse_lab.data.crop import augmented, random_boxes
+from collapse_lab.draws import Draws
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.runs import Run
@@ -91,3 +93,16 @@ def test_a_run_uses_the_device_without_being_told(tmp_path):
     work(job)
     assert Run(job.run.path).read()["device"].startswith("cuda")
     assert job.finished()
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 32), (256, 224), (256, 40)])
+def test_crops_are_the_same_on_both_devices(side, size):
+    pixels = torch.randint(256, (64, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images, found, boxes = pixels.permute(0, 3, 1, 2), [], []
+    for device in ("cpu", "cuda"):
+        drawn = Draws(seed=0, step=5, index=torch.arange(64, device=device))
+        boxes.append(random_boxes(drawn, (side, side), (0.08, 1.0), (3 / 4, 4 / 3)).cpu())
+        settings = {"size": size, "crop": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "flip": True}
+        found.append(augmented(images.to(device), drawn, **settings).cpu())
+    assert torch.equal(boxes[0], boxes[1])
+    assert (found[0].int() - found[1].int()).abs().max() <= 1

@@ -67,7 +67,7 @@ def test_images_are_kept_at_their_side_and_given_at_the_size_that_is_asked(whole
     assert images.batch(torch.tensor([3, 1])).image.shape == (2, 3, 6, 6)
 
 
-class Interrupted(Exception):
+class StopError(Exception):
     """Stands for whatever stops a writer."""
 
 
@@ -78,11 +78,11 @@ def test_a_pack_that_was_interrupted_anywhere_ends_in_the_same_bytes(after, pict
     def stop(_: int) -> None:
         left[0] -= 1
         if left[0] == 0:
-            raise Interrupted
+            raise StopError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopError):
         pack(str(pictures), tmp_path / "again", side=SIDE, workers=0, on_block=stop)
-    with pytest.raises((ValueError, FileNotFoundError), match="not finished|no split|no pack"):
+    with pytest.raises((ValueError, FileNotFoundError), match=r"not finished|no split|no pack"):
         open_images(f"packed:{tmp_path / 'again'}", "test", SIDE)
     pack(str(pictures), tmp_path / "again", side=SIDE, workers=0)
     assert content(tmp_path / "again") == content(whole)
@@ -93,9 +93,9 @@ def broken_off(pictures: Path, out: Path, blocks: int) -> Path:
 
     def stop(done: int) -> None:
         if done >= 5 * blocks:
-            raise Interrupted
+            raise StopError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopError):
         pack(str(pictures), out, side=SIDE, workers=0, on_block=stop)
     return out / "train"
 

@@ -58,6 +58,13 @@ def test_overrides_are_read_as_toml_else_as_text(tmp_path):
         ("optim.betas=[0.9, 1.0]", r"optim.betas.1 = 1.0: input should be less than 1"),
         ("data.std=[0, 1, 1]", r"data.std.0 = 0: input should be greater than 0"),
         ("steps=0", r"steps = 0: input should be greater than or equal to 1"),
+        (
+            "data.crop=[1, 0.2]",
+            r"data.crop = \[1, 0.2\]: .*expected \[least, largest\] between 0 and 1, ascending, or 'none'",
+        ),
+        ("data.crop=0.2", r"data.crop = 0.2: .*expected \[least, largest\]"),
+        ("data.crop=[0, 1]", r"data.crop = \[0, 1\]"),
+        ("data.ratio=none", r"data.ratio = 'none': .*between 0.1 and 10, ascending"),
         ("steps", r"--set takes name=value"),
         ("seed.x=1", r"seed = \{'x': 1\}: input should be a valid integer"),
     ],
@@ -111,6 +118,8 @@ def test_identity_leaves_out_what_does_not_decide_the_weights(changes):
         {"objective": {"init": "official"}},
         {"data": {"batch": 64}},
         {"data": {"std": [1, 1, 1]}},
+        {"data": {"crop": [0.2, 1]}},
+        {"data": {"flip": True}},
         {"optim": {"weight_decay": 0}},
     ],
 )

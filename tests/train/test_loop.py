@@ -16,10 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
+from collapse_lab.data.pack import pack
 from collapse_lab.runs import Run
 from collapse_lab.train.config import to_toml
 from collapse_lab.train.log import append, cut, read
 from collapse_lab.train.loop import train
+from tests.pictures import write_pictures
 from tests.train.runs import final_state, tiny
 
 
@@ -287,3 +289,28 @@ def test_a_torn_line_of_the_log_is_left_out_and_later_lines_are_cut(tmp_path):
     cut(path, 2)
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
     assert read(tmp_path / "none.jsonl") == []
+
+
+CROPPED = {"crop": [0.3, 1.0], "flip": True}
+
+
+def test_a_run_on_a_pack_is_the_run_on_its_images(tmp_path):
+    pictures = write_pictures(tmp_path / "pictures", test=1)
+    pack(str(pictures), tmp_path / "pack", side=16, workers=0)
+    for name, uri in (("plain", str(pictures)), ("packed", f"packed:{tmp_path / 'pack'}")):
+        train(tiny(tmp_path / name, data={"uri": uri, **CROPPED}))
+    assert same(tmp_path / "plain", tmp_path / "packed")
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5])
+def test_a_run_on_crops_goes_on_with_the_same_crops(stop, tmp_path):
+    unbroken = train(tiny(tmp_path / "unbroken", data=CROPPED))
+    config = tiny(tmp_path / "run", data=CROPPED)
+    train(config, on_step=lambda state: state.step == stop)
+    train(config)
+    assert same(tmp_path / "run", unbroken)
+
+
+def test_crops_change_what_is_learned(unbroken, tmp_path):
+    assert not same(train(tiny(tmp_path / "crop", data={"crop": [0.3, 1.0]})), unbroken)
+    assert not same(train(tiny(tmp_path / "flip", data={"flip": True})), unbroken)
