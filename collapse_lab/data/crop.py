@@ -84,8 +84,9 @@ def one_by_one(images: Tensor, size: int, boxes: Tensor, flips: Tensor | None) -
     turned = [False] * count if flips is None else flips.tolist()
     for place, (top, left, high, wide) in enumerate(boxes.tolist()):
         part = images[place : place + 1, :, top : top + high, left : left + wide]
-        scaled = F.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
-        out[place] = scaled.flip(2) if turned[place] else scaled
+        if (high, wide) != (size, size):
+            part = F.interpolate(part, (size, size), mode="bilinear", antialias=True)
+        out[place] = part[0].flip(2) if turned[place] else part[0]
     return out
 
 
