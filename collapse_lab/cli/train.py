@@ -20,6 +20,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option("-c", "--config", help="A TOML file; a run's config.toml repeats it.")
     ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Images: data.uri; see 'list data'.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="optim.lr=0.001, repeatable.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.")] = None,
     monitor: Annotated[bool, typer.Option("--monitor", help="Measure live; any option below does.")] = False,
@@ -36,7 +37,7 @@ def train(
     from collapse_lab.train.config import load_config
     from collapse_lab.train.loop import train as train_run
 
-    overrides = [*(change or []), *([f"out={out}"] if out else [])]
+    overrides = [*(change or []), *([f"data.uri={data}"] if data else []), *([f"out={out}"] if out else [])]
     settings = load_config(config, overrides)
     asked = monitoring.Asked.of(monitor, every, sites, images, rule, fail_on, tensorboard)
     watching = None if asked is None else monitoring.Monitoring(settings, asked)

@@ -24,7 +24,7 @@ import torch
 
 from collapse_lab.data.address import PACK
 from collapse_lab.data.decode import decode_block
-from collapse_lab.data.listing import MOST_CORRUPT, Listing, passed_over
+from collapse_lab.data.listing import Listing, passed_over
 from collapse_lab.data.packed import CHANNELS, VERSION, Block, Pack, read_pack, rows_digest
 from collapse_lab.data.source import open_listings
 from collapse_lab.data.workers import blocks_of, decoders
@@ -105,8 +105,7 @@ def _pack_split(listing: Listing, folder: Path, side: int, pool: Executor, on_bl
             written.blocks.append(entry)
             written.failed += lost
             done += count
-            if len(written.failed) > max(1, MOST_CORRUPT * len(listing)):
-                passed_over(listing, written.failed)  # stops: the rest cannot mend it
+            passed_over(listing, written.failed)  # too many already: the rest cannot mend it
             on_block(done)
     return _finish(listing, folder, side, written)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from collapse_lab.data.source import Images
 from collapse_lab.runs import Run, now, write_text
-from collapse_lab.train.config import Config, to_toml
+from collapse_lab.train.config import Config, merged, to_toml
 
 
 def admit(run: Run, config: Config, images: Images) -> bool:
@@ -45,7 +45,9 @@ def _warn_of_passed(run: Run, step: int, at: tuple[int, ...]) -> None:
 
 def _refuse_another(run: Run, record: dict[str, Any], config: Config, fingerprint: str) -> None:
     there = record.get("data", {}).get("fingerprint")
-    found = _differences(record.get("config", {}), config.identity())
+    # A run of an older version lacks the keys that came later; they are what it was: the defaults.
+    recorded = merged(Config().identity(), record.get("config", {}))
+    found = _differences(recorded, config.identity())
     if there != fingerprint:
         found.append(f"fingerprint of the images = {there!r} there, {fingerprint!r} here")
     if found:

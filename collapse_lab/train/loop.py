@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from collapse_lab import draws
-from collapse_lab.data.crop import augmented
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.models.convnext import build_model
 from collapse_lab.objectives.outcome import Objective, Outcome
@@ -23,9 +22,10 @@ from collapse_lab.train import log, signals
 from collapse_lab.train.admit import admit
 from collapse_lab.train.ahead import ahead
 from collapse_lab.train.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint, sweep_parts
-from collapse_lab.train.config import Config, DataConfig, ModelConfig, ObjectiveConfig
+from collapse_lab.train.config import Config, ModelConfig, ObjectiveConfig
 from collapse_lab.train.optim import adamw, learning_rate
 from collapse_lab.train.order import step_indices
+from collapse_lab.train.pixels import pixels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +86,13 @@ def _descend(
     began = time.perf_counter()
     bad = torch.full((), -1, device=device)  # the first step whose loss was not finite
     places = (step_indices(config.seed, step, config.data.batch, len(images)) for step in range(first, config.steps))
-    for step, batch in enumerate(ahead(images.stored, places), first):
+    read = images.pinned if device.type == "cuda" else images.stored
+    for step, batch in enumerate(ahead(read, places), first):
         # The batch, and the random numbers of its samples, are functions of (seed, step).
         lr = learning_rate(step, config.steps, config.optim.warmup, config.optim.lr)
         index = torch.arange(config.data.batch, device=device)
         drawn = draws.Draws(seed=config.seed, step=step, index=index)
-        image = batch_of(batch.image.to(device, non_blocking=True), drawn, config.data)
-        pixels = normalise(image, config.data.mean, config.data.std)
+        pixels = pixels_of(batch.image.to(device, non_blocking=True), drawn, config.data)
         outcome: Outcome = objective(pixels, batch.label.to(device), generator=drawn)
 
         # A non-finite loss is remembered on the device and read where the device is waited for anyway.
@@ -127,12 +127,6 @@ def _descend(
             status = "finished" if done == config.steps else "interrupted"
             run.update(status=status, step=done, stopped=now(), seconds=round(time.perf_counter() - began, 1))
             return
-
-
-def batch_of(images: Tensor, drawn: draws.Draws, data: DataConfig) -> Tensor:
-    """The uint8 images of a step as they are kept -> those it trains on: cropped and flipped, (n, C, size, size)."""
-    crop = None if data.crop == "none" else data.crop
-    return augmented(images, drawn, size=data.size, crop=crop, ratio=data.ratio, flip=data.flip)
 
 
 def _rehearse(objective: Objective, config: Config) -> None:

@@ -23,9 +23,9 @@ def test_a_folder_is_packed_told_about_and_trained_on(ask, pictures, tmp_path):
     assert "24 of train and 12 of test: 0.00 GiB to write" in err
     assert "train: 24 images of 16 x 16, 0 skipped" in err
     settings = ("steps=2", "data.size=16", "data.batch=4", "data.crop=[0.2, 1]", "data.flip=true", "device=cpu")
-    model = ("model.response=grn", "model.layer_scale=none", "objective.decoder_dim=8", f"data.uri={out.strip()}")
+    model = ("model.response=grn", "model.layer_scale=none", "objective.decoder_dim=8", "data.uri=digits")
     changes = [part for setting in (*settings, *model) for part in ("--set", setting)]
-    code, _, err = ask("train", *changes, "--out", tmp_path / "run")
+    code, _, err = ask("train", *changes, "--data", out.strip(), "--out", tmp_path / "run")
     assert code == 0, err
 
 

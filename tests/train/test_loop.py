@@ -314,3 +314,17 @@ def test_a_run_on_crops_goes_on_with_the_same_crops(stop, tmp_path):
 def test_crops_change_what_is_learned(unbroken, tmp_path):
     assert not same(train(tiny(tmp_path / "crop", data={"crop": [0.3, 1.0]})), unbroken)
     assert not same(train(tiny(tmp_path / "flip", data={"flip": True})), unbroken)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(unbroken, tmp_path):
+    config = tiny(tmp_path / "run")
+    train(config, on_step=lambda state: state.step == 3)
+    run = Run(tmp_path / "run")
+    older = run.read()["config"]
+    for name in ("crop", "ratio", "flip"):
+        del older["data"][name]
+    run.update(config=older)
+    train(config)
+    assert same(tmp_path / "run", unbroken)
+    with pytest.raises(ValueError, match=r"data.flip = False there, True here"):
+        train(tiny(tmp_path / "run", data={"flip": True}))
