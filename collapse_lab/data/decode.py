@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import threading
 from collections.abc import Sequence
 from multiprocessing import parent_process
@@ -52,8 +51,7 @@ def measure_block(contents: Sequence[Content]) -> list[tuple[int, int] | str]:
 
 
 def serve() -> None:
-    """What a decoding process does first: leave Ctrl-C to its parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a decoding process does first: see to it that it ends with its parent."""
     parent = parent_process()
 
     def watch() -> None:

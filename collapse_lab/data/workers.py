@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -20,7 +23,11 @@ def decoders(workers: int | None) -> Executor:
     if workers == 0:
         return _Here()
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's locks, and no thread that opens them
-    return ProcessPoolExecutor(workers or _cores(), mp_context=context, initializer=serve)
+    pool = ProcessPoolExecutor(workers or _cores(), mp_context=context, initializer=serve)
+    with _ctrl_c_left_to_this_process():
+        for _ in range(workers or _cores()):
+            pool.submit(os.getpid)  # each starts one
+    return pool
 
 
 def blocks_of(
@@ -35,6 +42,19 @@ def blocks_of(
             yield count, answer.result()
     for count, answer in ahead:
         yield count, answer.result()
+
+
+@contextmanager
+def _ctrl_c_left_to_this_process() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C from the first: one that still imports would print a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _cores() -> int:
