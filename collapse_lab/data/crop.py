@@ -7,6 +7,7 @@ has a kernel for it that takes one image at a time; elsewhere the same weights m
 from __future__ import annotations
 
 import math
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from collapse_lab.draws import Draws
 
+AT_ONCE = 256
+"""Images multiplied at once: of 256 x 256 pixels they take 200 MB as float32."""
 ATTEMPTS = 10
 """Boxes drawn for a sample, of which the first that fits is taken; where none does, the largest in the middle is."""
 
@@ -91,7 +94,13 @@ def one_by_one(images: Tensor, size: int, boxes: Tensor, flips: Tensor | None) -
 
 
 def by_matrices(images: Tensor, size: int, boxes: Tensor, flips: Tensor | None) -> Tensor:
-    """Rows, then columns, of the whole batch times the weights of each image's box; a flip reverses the weights."""
+    """Rows, then columns, of many images times the weights of their boxes; a flip reverses the weights."""
+    turned = repeat(None) if flips is None else flips.split(AT_ONCE)
+    parts = zip(images.split(AT_ONCE), boxes.split(AT_ONCE), turned, strict=False)
+    return torch.cat([_multiplied(part, size, box, flip) for part, box, flip in parts])
+
+
+def _multiplied(images: Tensor, size: int, boxes: Tensor, flips: Tensor | None) -> Tensor:
     across = box_weights(boxes[:, 1], boxes[:, 3], images.shape[3], size)
     down = box_weights(boxes[:, 0], boxes[:, 2], images.shape[2], size)
     if flips is not None:

@@ -62,9 +62,11 @@ def pack(
     """Every split of a folder, of Parquet files or of a data set of the hub as side x side uint8 pixels in `out`.
 
     `workers` processes decode, one a core without it; 0 decodes here. `on_block` is called with the number of listed
-    images done. The same call goes on after an interruption, and leaves a finished split as it is. Raises ValueError
-    when more than 1 % of a split cannot be read, FileExistsError when `out` holds a pack of something else,
-    RuntimeError while another process writes there, OSError when the disk is, or would be, full.
+    images done. The same call goes on after an interruption, and leaves a finished split as it is: images are told
+    apart by identity, file name and label, so delete the pack when the content of a file has changed.
+
+    Raises ValueError when more than 1 % of a split cannot be read, FileExistsError when `out` holds a pack of something
+    else, RuntimeError while another process writes there, OSError when the disk is, or would be, full.
     """
     listings = open_listings(uri)
     with Run(out).locked(), decoders(workers) as pool:

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor
 from collapse_lab import draws
 from collapse_lab.data.address import FORMS, LISTED, SOURCES, address
 from collapse_lab.data.crop import resized
+
+if TYPE_CHECKING:
+    from collapse_lab.data.listing import Listing
 
 CACHED = 1 << 18
 """Numbers normalised at once on a CPU: 1 MiB of float32, which its cache holds."""
@@ -97,7 +100,8 @@ class Images:
         digest = hashlib.blake2b(digest_size=8)
         for tensor in (self.image, self.label, self.id):
             digest.update(repr(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            for part in tensor.split(1024):  # the same bytes, without a second copy of all pixels
+                digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
@@ -108,7 +112,7 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     """
     centre, scale = _by_channel(images, mean, std)
     if images.device.type != "cpu":
-        return (images.float() / 255 - centre) / scale
+        return (images.to(torch.float32, memory_format=torch.contiguous_format) / 255 - centre) / scale
     out = torch.from_numpy(np.empty(images.shape, dtype=np.float32))  # in huge pages
     at_once = max(1, CACHED // max(1, images[:1].numel()))
     for values, part in zip(out.split(at_once), images.split(at_once), strict=True):
@@ -149,15 +153,16 @@ def open_images(uri: str, split: str, size: int) -> Images:
     return images
 
 
-def open_listings(uri: str) -> dict[str, Any]:
-    """The splits of a source whose images lie encoded, each a `Listing`; those that are not there are left out.
+def open_listings(uri: str) -> dict[str, Listing]:
+    """The splits of a source whose images lie encoded; those that are not there are left out.
 
     Raises ValueError for a source of another kind, FileNotFoundError where there is no split at all.
     """
     kind, place = address(uri)
     if kind not in LISTED:
         raise ValueError(f"{uri} holds pixels already; give {', or '.join(FORMS[name] for name in LISTED)}")
-    found, missing = {}, None
+    found: dict[str, Listing] = {}
+    missing = None
     for split in ("train", "test"):
         try:
             found[split] = _resolve(kind)(place, split)

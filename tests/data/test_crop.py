@@ -47,7 +47,7 @@ def test_a_crop_has_the_pixels_of_the_formula_and_of_pillow(side, size):
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize(("side", "size"), [(32, 32), (40, 32), (17, 40), (40, 6)])
 def test_a_batch_of_matrices_gives_the_bits_of_the_kernel(side, size, channels):
-    images, numbers = noise(64, side, channels), drawn(64)
+    images, numbers = noise(300, side, channels), drawn(300)  # more than are multiplied at once
     boxes = random_boxes(numbers, (side, side), (0.08, 1), RATIO)
     flips = numbers.uniform("flip", 1)[:, 0] < 0.5
     assert torch.equal(by_matrices(images, size, boxes, flips), one_by_one(images, size, boxes, flips))

@@ -71,7 +71,7 @@ class StopError(Exception):
     """Stands for whatever stops a writer."""
 
 
-@pytest.mark.parametrize("after", range(1, 9))
+@pytest.mark.parametrize("after", [1, 3, 6, 8])
 def test_a_pack_that_was_interrupted_anywhere_ends_in_the_same_bytes(after, pictures, whole, tmp_path):
     left = [after]
 
