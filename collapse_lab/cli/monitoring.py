@@ -61,7 +61,7 @@ class Monitoring:
     def __init__(self, config: Config, asked: Asked) -> None:
         """Raises what `cl.monitor` raises for these options and this configuration; writes nothing yet."""
         from collapse_lab.findings.monitor import monitor
-        from collapse_lab.train.loop import build
+        from collapse_lab.train.build import build
 
         untrained = build(config.model, config.objective, config.seed).encoder
         self.watch = monitor(
