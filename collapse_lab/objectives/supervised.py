@@ -68,7 +68,7 @@ class Supervised(Objective):
 
     def _judged(self, logits: Tensor, labels: Tensor) -> Outcome:
         best = logits.topk(min(5, self.classes), dim=1).indices == labels[:, None]  # (N, 5)
-        metrics = {"top1": best[:, 0].float().mean()}
+        metrics = {"top1": best[:, 0].double().mean()}
         if self.classes > 5:
-            metrics["top5"] = best.any(dim=1).float().mean()
+            metrics["top5"] = best.any(dim=1).double().mean()
         return Outcome(loss=F.cross_entropy(logits, labels), metrics=metrics)

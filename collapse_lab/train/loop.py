@@ -61,10 +61,10 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
     tests = open_images(config.data.uri, "test", config.data.size) if config.eval.every else None
     resolved = resolve(config, images=len(images), classes=len(images.classes))
     require_labels(resolved, images, tests)
+    objective = _begun(run, resolved)
     with run.locked():
         if admit(run, resolved, images):
             return run.path
-        objective = _begun(run, resolved)
         with signals.noted() as received, _threads(config.threads), _recorded(run):
             _descend(run, resolved, images, tests, objective, on_step, received)
     signals.obey(received)
