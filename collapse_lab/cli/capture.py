@@ -89,15 +89,8 @@ def capture(
         if Run(Path(model)).exists() or not is_address(model):
             if averaged and out is None:
                 raise ValueError(f"{model} keeps captures of its weights as trained: say --out for those of --averaged")
-            own = {
-                "--out": None if averaged else out,
-                "--size": size,
-                "--mean": mean,
-                "--std": std,
-                "--layout": layout,
-                "--batch": batch,
-            }
-            _refuse(own, f"{model} is a run, which has its own")
+            own = {"--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
+            _refuse(own if averaged else {"--out": out, **own}, f"{model} is a run, which has its own")
             aside = out if averaged else None
             path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, asked, rank, aside)
         else:

@@ -50,7 +50,7 @@ def resolve(config: Config, *, images: int, classes: int) -> Resolved:
 
 
 def require_labels(config: Resolved, *splits: Images | None) -> None:
-    """Raise ValueError where the objective needs labels and an image has none, or one that the head has no place for."""
+    """Raise ValueError where the objective needs labels and an image has none, or one beyond the head's."""
     if config.objective.name != "supervised" or config.model.classes is None:
         return
     for images in splits:
