@@ -15,7 +15,7 @@ CHANGES = 2
 
 
 def require_torchvision() -> Any:
-    """torchvision's transforms; raises ImportError naming the extra where it is not installed."""
+    """torchvision's transforms; raises ImportError naming the extra where it is not installed or does not load."""
     try:
         return importlib.import_module("torchvision.transforms")
     except ImportError:
@@ -23,6 +23,8 @@ def require_torchvision() -> Any:
             "data.randaugment needs torchvision; install it with: pip install 'collapse-lab[vision]', "
             "or train without (data.randaugment = 0)"
         ) from None
+    except RuntimeError as error:  # what torchvision makes of another torch than its own
+        raise ImportError(f"torchvision does not load: {error}; install the one that belongs to this torch") from error
 
 
 def randaugment(images: Tensor, magnitude: int, drawn: Draws) -> Tensor:
