@@ -72,14 +72,12 @@ def test_averaged_weights_are_captured_beside_the_run_and_converted(ask, average
     means = [captured["stages.2.blocks.2"].mean for captured in found]
     assert not torch.equal(*means)
     assert ask("convert", averaged, tmp_path / "net.pt", "--to", "ours", "--averaged")[0] == 0
-    expected = load_model(averaged, averaged=True).state_dict()
-    assert all(
-        torch.equal(value, expected[name]) for name, value in load_model(tmp_path / "net.pt").state_dict().items()
-    )
+    expected, converted = load_model(averaged, averaged=True).state_dict(), load_model(tmp_path / "net.pt").state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in converted.items())
 
 
 def test_averaged_weights_need_a_run_and_a_place_of_their_own(ask, averaged, tmp_path):
     code, _, err = ask("capture", averaged, "--averaged")
     assert (code, "say --out for those of --averaged" in err) == (4, True)
-    code, _, err = ask("capture", tmp_path / "net.pt", "--averaged", "--data", "digits", "--out", tmp_path / "x")
+    code, _, err = ask("capture", "hf:a/b", "--averaged", "--data", "digits", "--out", tmp_path / "x")
     assert (code, "is no run and has no steps; leave out --averaged" in err) == (4, True)
