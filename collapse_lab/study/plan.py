@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from collapse_lab.runs import Run, read_lines
 from collapse_lab.study.tables import POSITIONS, SITES, measured_steps
 from collapse_lab.train.config import Config, make_config
-from collapse_lab.train.nested import merged
+from collapse_lab.train.nested import laid_over
 from collapse_lab.train.resolve import as_recorded, completed
 
 CAPTURE_COST = 20
@@ -103,7 +103,7 @@ def jobs_of(study: Study, folder: Path) -> list[Job]:
     for seed in study.seeds:
         for arm, changes in study.arms.items():
             own = {"seed": seed, "out": str(folder / f"{names[arm]}-seed{seed}"), "save": {"at": list(study.captures)}}
-            values = merged(merged(study.config, changes.config), own)
+            values = laid_over(laid_over(study.config, changes.config), own)
             if values.get("epochs") is not None:
                 raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
             jobs.append(

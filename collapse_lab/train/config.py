@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from collapse_lab.registry import nearest
+from collapse_lab.registry import Registry, nearest
 from collapse_lab.train.nested import as_value, make_way, put
 from collapse_lab.train.recipe import read_recipe
 
@@ -71,16 +71,23 @@ class SupervisedConfig(ObjectiveConfig):
     erasing: float = Field(default=0.0, ge=0, le=1)
 
 
+_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
+    "objective", {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
+)
+
+
 def _kind(objective: Any) -> str:
-    """Which section: an unknown name is refused where the table of objectives is known, in `build`."""
-    name = objective.get("name") if isinstance(objective, dict) else getattr(objective, "name", None)
-    return name if name == "supervised" else "fcmae"
+    """Which section; raises LookupError with the nearest name for one that is unknown, FCMAE's without a name."""
+    name = objective.get("name", "fcmae") if isinstance(objective, dict) else getattr(objective, "name", "fcmae")
+    if not isinstance(name, str):
+        return "fcmae"  # whose section refuses it, with its place
+    _SECTIONS[name]
+    return name
 
 
 AnyObjective: TypeAlias = Annotated[
     Annotated[FCMAEConfig, Tag("fcmae")] | Annotated[SupervisedConfig, Tag("supervised")], Discriminator(_kind)
 ]
-_OBJECTIVES: dict[str, type[ObjectiveConfig]] = {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
 
 
 class DataConfig(_Section):
@@ -213,7 +220,7 @@ def make_config(values: dict[str, Any]) -> Config:
 def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         names = [str(part) for part in fault["loc"]]
-        kind = names.pop(1) if names[:1] == ["objective"] and names[1:] and names[1] in _OBJECTIVES else "fcmae"
+        kind = names.pop(1) if names[:1] == ["objective"] and names[1:] and names[1] in _SECTIONS else "fcmae"
         name = ".".join(names)
         if fault["type"] == "extra_forbidden":
             yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1], kind))}"
@@ -226,5 +233,5 @@ def _faults(error: ValidationError) -> Iterator[str]:
 def _known(path: list[str], kind: str) -> list[str]:
     section: Any = Config
     for name in path:
-        section = _OBJECTIVES[kind] if name == "objective" else section.model_fields[name].annotation
+        section = _SECTIONS[kind] if name == "objective" else section.model_fields[name].annotation
     return list(section.model_fields)

@@ -121,16 +121,15 @@ def _descend(
         if average is not None:
             average.update(objective)
 
-        # Going on from a checkpoint cuts the log to it, so what is best is read from the log.
-        tested = {}
-        if tests is not None and (stop or done % config.eval.every == 0):
-            tested = evaluate(objective, tests, config, device, average)
+        numbers: dict[str, float] = {}
         if due:
             speed = config.data.batch * (done - first) / (time.perf_counter() - began)
             values = {name: value.item() for name, value in {"loss": outcome.loss, **outcome.metrics}.items()}
-            tested = {**values, "lr": lr, "images_per_second": round(speed, 1), **tested}
-        if tested:
-            log.append(run.log, {"step": done, **tested})
+            numbers = {**values, "lr": lr, "images_per_second": round(speed, 1)}
+        if tests is not None and (stop or done % config.eval.every == 0):
+            numbers |= evaluate(objective, tests, config, device, average)
+        if numbers:
+            log.append(run.log, {"step": done, **numbers})
         if on_step is not None:
             state = State(step=done, steps=config.steps, model=objective.encoder, loss=outcome.loss.detach(), run=run)
             stop = on_step(state) is True or stop
@@ -140,10 +139,11 @@ def _descend(
                 raise _diverged(f"the weights after step {step} are", step, saved, run, config)
             _save(run, config, done, objective, kept)
             saved = done
+            if tests is not None:  # of the log, which going on from a checkpoint cuts to it
+                run.update(best=best(read_lines(run.log)))
         if stop:
             status = "finished" if done == config.steps else "interrupted"
-            facts = {"best": best(read_lines(run.log))} if tests is not None else {}
-            run.update(status=status, step=done, stopped=now(), seconds=round(time.perf_counter() - began, 1), **facts)
+            run.update(status=status, step=done, stopped=now(), seconds=round(time.perf_counter() - began, 1))
             return
 
 

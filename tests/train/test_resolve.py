@@ -73,6 +73,10 @@ def test_an_objective_has_its_own_keys_alone():
         make_config({"objective": {"mixup": 0.5}})
     with pytest.raises(ValueError, match=r"objective.label_smoothing = 1: input should be less than 1"):
         make_config({"objective": {"name": "supervised", "label_smoothing": 1}})
+    with pytest.raises(LookupError, match="no objective is called 'supervized'; did you mean 'supervised'"):
+        make_config({"objective": {"name": "supervized", "mixup": 0.5}})
+    with pytest.raises(ValueError, match=r"objective.name = 3: input should be a valid string"):
+        make_config({"objective": {"name": 3}})
 
 
 def test_a_resolved_configuration_comes_back_as_it_is():
