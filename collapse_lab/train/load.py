@@ -46,7 +46,7 @@ def load_model(
     if is_foreign(str(uri)):
         if response is not None or classes is not None or averaged:
             raise ValueError(
-                f"response, classes and averaged are of a ConvNeXt of ours, {uri} is another; leave them out"
+                f"response, classes and averaged switch parts of a ConvNeXt of ours, {uri} is another; leave them out"
             )
         return open_foreign(str(uri)).model
     return load(uri, response=response, classes=classes, averaged=averaged).model
