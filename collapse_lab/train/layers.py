@@ -7,18 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 GROUPED = (3, 3, 27, 3)
-"""The depths that the published grouping is for: ConvNeXt small to huge."""
+"""The depths that the published grouping is for: all sizes from Small and Base on."""
 _STAGE = re.compile(r"encoder\.stages\.(\d+)\.(?:blocks\.(\d+)|downsample)\.")
 
 
 def layer_scales(depths: Sequence[int], decay: float, layers: Literal["single", "grouped"]) -> Callable[[str], float]:
     """decay ** (number of layers above a parameter), by the name that it has in an objective.
 
-    "single": every block is a layer of its own, the stem and a downsampling are of the layer of the block that follows.
-    "grouped": the stem is one, and the blocks of depths 3, 3, 27, 3 are 12: a stage of three, or three blocks of the
-    third stage, with a downsampling in the group before the third stage's first block and with that after it elsewhere.
-    Final norm, head, and whatever an objective has besides its encoder are the last layer, at 1. Both are those of
-    the official fine-tuning (Woo et al. 2023). Raises ValueError for other depths than the published ones in groups.
+    "single": every block is a layer, and the stem belongs to the first of them. "grouped": the stem is a layer of its
+    own, and so are three blocks that follow each other, 12 in all for depths 3, 3, 27, 3. In both a downsampling belongs
+    to the block behind it, and final norm, head and whatever an objective has besides its encoder are the last layer,
+    at scale 1. As in the official fine-tuning (Woo et al. 2023). Raises ValueError for groups of other depths.
     """
     if layers == "grouped" and tuple(depths) != GROUPED:
         raise ValueError(

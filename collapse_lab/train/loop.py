@@ -51,7 +51,8 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
 
     `on_step` is called after every step; when it returns True the run is saved and stopped. A finished run returns at
     once. SIGINT and SIGTERM finish the step, save, and then raise KeyboardInterrupt or SystemExit(143). Whatever
-    stops a run, the same call goes on from its newest checkpoint. Raises ValueError for settings that do not fit or
+    stops a run, the same call goes on from its newest checkpoint. What the configuration leaves open (see `resolve`)
+    is settled once the images are known, and written so. Raises ValueError for settings that do not fit or
     a folder of another configuration, LookupError for unknown names, RuntimeError when another process has the
     folder, OSError when it cannot be written, FloatingPointError for a non-finite loss.
     """

@@ -77,7 +77,7 @@ def completed(recorded: dict[str, Any]) -> dict[str, Any]:
     """A recorded identity with the keys that it is too old to know, at their defaults."""
     try:
         return Config.model_validate(recorded).identity()
-    except ValidationError:
+    except (ValidationError, LookupError):  # a key or an objective that is no longer known
         return recorded
 
 

@@ -92,7 +92,8 @@ def test_a_run_that_is_older_than_a_key_had_its_default():
     del recorded["optim"]["layer_decay"], recorded["model"]["head_init_scale"]
     assert completed(recorded) == Config().identity()
     assert completed({"steps": 300, "seed": 1}) != Config().identity()
-    assert completed({"unknown": 1}) == {"unknown": 1}
+    for strange in ({"unknown": 1}, {"objective": {"name": "unknown"}}):
+        assert completed(strange) == strange
 
 
 def test_what_a_run_has_recorded_resolves_the_configuration_that_it_was_asked_with():
