@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 GROUPED = (3, 3, 27, 3)
-"""The depths that the published grouping is for: all sizes from Small and Base on."""
+"""The depths that the published grouping is for: those of ConvNeXt small, base, large, xlarge and huge."""
 _STAGE = re.compile(r"encoder\.stages\.(\d+)\.(?:blocks\.(\d+)|downsample)\.")
 
 
@@ -15,7 +15,7 @@ def layer_scales(depths: Sequence[int], decay: float, layers: Literal["single", 
     """decay ** (number of layers above a parameter), by the name that it has in an objective.
 
     "single": every block is a layer, and the stem belongs to the first of them. "grouped": the stem is a layer of its
-    own, and so are three blocks that follow each other, 12 in all for depths 3, 3, 27, 3. In both a downsampling belongs
+    own, and so are three blocks that follow each other, 12 such for depths 3, 3, 27, 3. In both a downsampling belongs
     to the block behind it, and final norm, head and whatever an objective has besides its encoder are the last layer,
     at scale 1. As in the official fine-tuning (Woo et al. 2023). Raises ValueError for groups of other depths.
     """
