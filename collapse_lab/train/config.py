@@ -224,7 +224,7 @@ def _faults(error: ValidationError) -> Iterator[str]:
         name = ".".join(names)
         if fault["type"] == "extra_forbidden":
             yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1], kind))}"
-        elif fault["type"] == "value_error":
+        elif fault["type"] == "value_error" and isinstance(fault["input"], dict):  # of a section as a whole
             yield f"{name}: {fault['ctx']['error']}".removeprefix(": ")
         else:
             yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"

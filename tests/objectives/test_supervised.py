@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from collapse_lab.draws import Draws
 from collapse_lab.models.convnext import build_model
-from collapse_lab.objectives.mixing import mix
+from collapse_lab.objectives.mixing import erase, mix
 from collapse_lab.objectives.supervised import Supervised
 from tests.tolerances import EXACT32
 
@@ -46,6 +46,15 @@ def test_the_target_of_a_mixed_image_is_mixed_by_the_same_share(mixup, cutmix):
     assert 0 < mixed.share < 1
     target = mixed.share * soft(7, 0.1, LABELS) + (1 - mixed.share) * soft(7, 0.1, LABELS[mixed.partner])
     expected = -(target * objective.encoder(mixed.images).log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(objective(images(), LABELS, generator=DRAWN).loss, expected, rtol=EXACT32, atol=0)
+
+
+def test_images_are_erased_before_they_are_mixed():
+    objective = classifier(erasing=1.0, mixup=0.8)
+    mixed = mix(erase(images(), 1.0, DRAWN), 0.8, 0.0, DRAWN)
+    logits = objective.encoder(mixed.images)
+    own, others = F.cross_entropy(logits, LABELS), F.cross_entropy(logits, LABELS[mixed.partner])
+    expected = mixed.share * own + (1 - mixed.share) * others
     torch.testing.assert_close(objective(images(), LABELS, generator=DRAWN).loss, expected, rtol=EXACT32, atol=0)
 
 

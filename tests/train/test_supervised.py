@@ -117,6 +117,16 @@ def test_a_model_comes_back_with_its_weights_or_their_average(unbroken):
     assert (step, objective.classes) == (8, 10)
 
 
+def test_the_average_takes_in_the_weights_after_every_step(tmp_path):
+    config = classifier(tmp_path / "run", steps=2, optim={"ema": 0.5}, save={"at": [0, 1]})
+    payloads = [load_checkpoint(path) for path in Run(train(config)).checkpoints().values()]
+    first, second, third = (payload["model"]["encoder.head.weight"] for payload in payloads)
+    found = [payload["average"]["encoder.head.weight"] for payload in payloads]
+    assert torch.equal(found[0], first)
+    torch.testing.assert_close(found[1], (first + second) / 2)
+    torch.testing.assert_close(found[2], (first + second) / 4 + third / 2)
+
+
 def test_an_average_that_was_not_kept_is_refused(pretrained, tmp_path):
     with pytest.raises(ValueError, match="keeps no running average of its weights; train with"):
         load_model(pretrained, averaged=True)
