@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -115,6 +116,15 @@ def test_a_model_comes_back_with_its_weights_or_their_average(unbroken):
     assert not torch.equal(load_model(unbroken)(images), load_model(unbroken, averaged=True)(images))
     objective, step = load_objective(unbroken)
     assert (step, objective.classes) == (8, 10)
+
+
+def test_every_layer_learns_at_its_own_rate_which_ends_near_the_least(tmp_path):
+    run = Run(train(classifier(tmp_path / "run", optim={"min_lr": 5e-4, "layer_decay": 0.5}, eval={"every": 0})))
+    rate = read(run.log)[-1]["lr"]
+    assert rate == pytest.approx(5e-4 + 5e-4 * (1 + math.cos(math.pi * 5 / 6)) / 2)  # step 7 of 8, 2 of them warm-up
+    groups = load_checkpoint(run.checkpoint(8))["optimizer"]["param_groups"]
+    assert sorted({group["scale"] for group in groups}) == [0.5**layers for layers in (5, 4, 3, 2, 1, 0)]
+    assert all(group["lr"] == rate * group["scale"] for group in groups)
 
 
 def test_the_average_takes_in_the_weights_after_every_step(tmp_path):
