@@ -30,6 +30,9 @@ def capture(
     sites: Annotated[
         list[str] | None, typer.Option("--sites", help="A pattern, repeatable; see 'list sites'. Without: blocks.")
     ] = None,
+    averaged: Annotated[
+        bool, typer.Option("--averaged", help="Of a run: the running average of its weights, into --out.")
+    ] = False,
     positions: Annotated[list[str] | None, typer.Option("--positions", help="sampled:8, all or pooled.")] = None,
     data: Annotated[str | None, typer.Option(help="Images; a run's own without it.")] = None,
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
@@ -84,11 +87,14 @@ def capture(
     with joined() as (rank, _):
         asked = replace(asked, on_budget=None) if rank else asked  # the first process speaks for all
         if Run(Path(model)).exists() or not is_address(model):
-            own = {"--out": out, "--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
-            _refuse(own, f"{model} is a run, which has its own")
-            path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, asked, rank)
+            if averaged and out is None:
+                raise ValueError(f"{model} keeps captures of its weights as trained: say --out for those of --averaged")
+            own = {"--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
+            _refuse(own if averaged else {"--out": out, **own}, f"{model} is a run, which has its own")
+            aside = out if averaged else None
+            path, captured, step = _of_run(Run(Path(model)), step, sites, where, data, split, asked, rank, aside)
         else:
-            _refuse({"--step": step}, f"{model} is no run and has no steps")
+            _refuse({"--step": step, "--averaged": averaged}, f"{model} is no run and has no steps")
             if out is None or data is None:
                 raise ValueError(f"{model} is no run: say --data (a source or a folder of images) and --out (a folder)")
             path = out
@@ -137,10 +143,11 @@ def _of_run(
     split: str,
     asked: Asked,
     rank: int,
+    averaged: Path | None,
 ) -> tuple[Path, Capture, int]:
-    """The capture of one checkpoint, in its run, whose tables are gathered anew."""
+    """The capture of one checkpoint: in its run, whose tables are gathered anew, or, of averaged weights, beside it."""
     from collapse_lab.data.source import open_images
-    from collapse_lab.study import tables
+    from collapse_lab.study import captures, tables
     from collapse_lab.train.config import load_config
 
     folder.read()
@@ -151,7 +158,16 @@ def _of_run(
     chosen = max(found) if step is None else step
     images = open_images(config.data.uri, split, config.data.size)
     chosen_sites = sites or tables.SITES
-    captured = tables.capture_step(folder, config, chosen, images, sites=chosen_sites, positions=positions, asked=asked)
+    if averaged is not None:
+        captures.require_room(averaged, {"source": str(folder.path)})
+    captured = tables.capture_step(
+        folder, config, chosen, images, sites=chosen_sites, positions=positions, asked=asked, averaged=averaged
+    )
+    if averaged is not None:
+        captured.facts["source"] = str(folder.path)
+        if rank == 0:
+            captures.write_capture(captured, averaged, asked.rows_dtype)
+        return averaged, captured, chosen
     if rank == 0:
         tables.write_step(folder, chosen, captured, whole=True, rows_dtype=asked.rows_dtype)
         tables.gather(folder)

@@ -21,6 +21,7 @@ def convert(
     to: Annotated[str, typer.Option("--to", help="ours, official, timm or hf.")],
     response: Annotated[str | None, typer.Option(help="Switch to this one; see 'list responses'.")] = None,
     classes: Annotated[int | None, typer.Option(help="A head of so many classes; 0 drops it.")] = None,
+    averaged: Annotated[bool, typer.Option("--averaged", help="Of a run: the running average of its weights.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over what is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -28,7 +29,7 @@ def convert(
     from collapse_lab.models.weights.write import write_weights
     from collapse_lab.train.load import load
 
-    loaded = load(source, response=response, classes=classes)
+    loaded = load(source, response=response, classes=classes, averaged=averaged)
     files = write_weights(loaded.model, out, to, force=force)
     if json:
         output.print_json(

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collapse_lab.capture.scout import Place
     from collapse_lab.models.layers import Layer
 
-app = typer.Typer(help="What there is: models, layers, responses, metrics, data, sites and runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="What there is: models, recipes, layers, responses, metrics, data, sites and runs.", no_args_is_help=True
+)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -34,6 +36,21 @@ def models(json: Json = False) -> None:
 
     rows = [(name, _joined(SIZES[name].depths), _joined(SIZES[name].dims), _published(SIZES[name])) for name in SIZES]
     _answer("models", ("name", "depths", "dims", "published as"), rows, json)
+
+
+@app.command()
+def recipes(json: Json = False) -> None:
+    """Configurations that 'train -c NAME' takes; each file opens with its source, command and reported result."""
+    from collapse_lab.train.config import load_config
+    from collapse_lab.train.recipe import about, recipes
+
+    rows = []
+    for name in (found := recipes()):
+        config = load_config(found[name])
+        length = f"{config.epochs:g} epochs" if config.epochs else f"{config.steps} steps"
+        rows.append((name, config.model.name, config.objective.name, length, config.data.batch, about(found[name])))
+    columns = ("name", "model", "objective", "length", "batch")
+    _answer("recipes", (*columns, "about") if json else columns, rows if json else [row[:-1] for row in rows], json)
 
 
 @app.command()

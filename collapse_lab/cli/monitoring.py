@@ -61,9 +61,11 @@ class Monitoring:
     def __init__(self, config: Config, asked: Asked) -> None:
         """Raises what `cl.monitor` raises for these options and this configuration; writes nothing yet."""
         from collapse_lab.findings.monitor import monitor
-        from collapse_lab.train.loop import build
+        from collapse_lab.train.build import build
+        from collapse_lab.train.resolve import resolve
 
-        untrained = build(config.model, config.objective, config.seed).encoder
+        known = resolve(config, images=config.data.batch, classes=config.model.classes or 2)
+        untrained = build(known.model, known.objective, known.seed).encoder
         self.watch = monitor(
             untrained,  # until the training has built its own
             sites=asked.sites,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from collapse_lab.data.source import Images
     from collapse_lab.objectives.reconstruction import Pictures
-    from collapse_lab.train.config import DataConfig
+    from collapse_lab.train.config import DataConfig, FCMAEConfig
 
 SHOWN = 8
 """Images of a source, unless told otherwise."""
@@ -59,10 +59,11 @@ def reconstruct(
 
     names, errors = [_name(source, place) for place in places.tolist()], made.error.tolist()
     rows = [[*name, f"error {output.show(error)}"] for name, error in zip(names, errors, strict=True)]
-    ratio = config.objective.mask_ratio if mask_ratio is None else mask_ratio
+    learned = cast("FCMAEConfig", config.objective)  # reconstruct has refused any other
+    ratio = learned.mask_ratio if mask_ratio is None else mask_ratio
     caption = [
         f"{folder.name}, step {at}: {len(places)} of {len(source)} images of {_source(source)}, seed {seed}.",
-        *_explained(made, ratio, objective.encoder.stride, config.objective.norm_pix),
+        *_explained(made, ratio, objective.encoder.stride, learned.norm_pix),
     ]
     picture = tiles(_columns(pixels, made, config.data), rows=rows, caption=caption)
     path = write_png(picture, out or folder.path / "reconstructions" / f"step-{at:08d}.png", "\n".join(caption))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", help="A TOML file; a run's config.toml repeats it.")
+        Path | None,
+        typer.Option("-c", "--config", help="A TOML file (a run's config.toml repeats it), or a recipe by name."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Images: data.uri; see 'list data'.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="optim.lr=0.001, repeatable.")] = None,
@@ -42,7 +43,7 @@ def train(
     asked = monitoring.Asked.of(monitor, every, sites, images, rule, fail_on, tensorboard)
     watching = None if asked is None else monitoring.Monitoring(settings, asked)
     with watching.watch if watching else nullcontext():
-        path = train_run(settings, on_step=_each(_progress(settings.steps), watching))
+        path = train_run(settings, on_step=_each(_progress(), watching))
     record, steps = Run(path).read(), read_lines(Run(path).log)
     last = steps[-1] if steps else {}
     fired = watching.fired() if watching else []
@@ -68,7 +69,7 @@ def _each(progress: OnStep, watching: OnStep | None) -> OnStep:
     return on_step
 
 
-def _progress(steps: int) -> OnStep:
+def _progress() -> OnStep:
     """A line on stderr: redrawn on a terminal, one every ten seconds anywhere else."""
     console = output.human()
     began = shown = time.monotonic()
@@ -76,7 +77,7 @@ def _progress(steps: int) -> OnStep:
 
     def on_step(state: State) -> None:
         nonlocal shown, first
-        step, moment = state.step, time.monotonic()
+        step, steps, moment = state.step, state.steps, time.monotonic()
         first = step if first is None else first
         if moment - shown < (0.5 if console.is_terminal else 10) and step < steps:
             return

@@ -59,7 +59,7 @@ def _published() -> Iterator[tuple[str, Size]]:
 
 SIZES: Registry[Size] = Registry("model", dict(_published()))
 SIZES.add("convnext_digits", Size(depths=(1, 1, 3), dims=(16, 32, 64), stem=2))
-SIZES.add("convnext_cifar", Size(depths=(1, 1, 3, 1), dims=(24, 48, 96, 192), stem=1))
+SIZES.add("convnext_cifar", Size(depths=(2, 2, 6, 2), dims=(40, 80, 160, 320), stem=1))
 
 
 class ConvNeXt(nn.Module):
@@ -195,16 +195,21 @@ def build_model(
     drop_path: float = 0.0,
     head_init_scale: float = 1.0,
     seed: int = 0,
+    widths: tuple[int, ...] | None = None,
 ) -> ConvNeXt:
     """A ConvNeXt by name, its initial values a function of (seed, parameter name).
 
     `convnext_{atto..xlarge}` are V1 (no response, LayerScale 1e-6), `convnextv2_{atto..huge}` V2 (GRN, no LayerScale);
-    `convnext_digits` and `convnext_cifar` are ours and not published: say response and layer_scale. `layer_scale` is
-    its initial value, None turns it off. `classes=None` builds no final norm and no head, what FCMAE trains;
-    `classes=0` the final norm alone, what others call a model without its classifier.
+    `convnext_digits` (three stages, stem of stride 2) and `convnext_cifar` (Atto's four stages, stem of stride 1) have
+    cells of 8 x 8 pixels, so 4 x 4 of them at 32 px; they are ours and not published: say response and layer_scale,
+    and, for others than their own, the channels of each stage (`widths`). `layer_scale` is its initial value, None
+    turns it off. `classes=None` builds no final norm and no head, what FCMAE trains; `classes=0` the final norm alone,
+    what others call a model without its classifier. The head's initial values are multiplied by `head_init_scale`.
     Raises LookupError for an unknown name or response, ValueError for settings that do not fit.
     """
     size = SIZES[name]
+    if widths is not None:
+        _require_widths(name, size, widths)
     if size.published is None and "published" in (response, layer_scale):
         raise ValueError(
             f"{name} is not a published model: say both response ({', '.join(RESPONSES)}) "
@@ -217,7 +222,7 @@ def build_model(
         raise ValueError(f"layer_scale is a number, None or 'published', got {layer_scale!r}")
     model = ConvNeXt(
         depths=size.depths,
-        dims=size.dims,
+        dims=size.dims if widths is None else tuple(widths),
         stem=size.stem,
         response=response,
         layer_scale=layer_scale,
@@ -231,3 +236,10 @@ def build_model(
             model.head.weight.mul_(head_init_scale)
             model.head.bias.mul_(head_init_scale)
     return model
+
+
+def _require_widths(name: str, size: Size, widths: tuple[int, ...]) -> None:
+    if size.published is not None:
+        raise ValueError(f"{name} is published with the widths {size.dims}; take convnext_cifar to choose others")
+    if len(widths) != len(size.dims) or min(widths) < 1:
+        raise ValueError(f"{name} has {len(size.dims)} stages: widths is a number of channels for each, got {widths}")

@@ -2,3 +2,4 @@
 
 from collapse_lab.objectives.fcmae import FCMAE as FCMAE
 from collapse_lab.objectives.reconstruction import reconstruct as reconstruct
+from collapse_lab.objectives.supervised import Supervised as Supervised

@@ -83,10 +83,13 @@ def write_capture(captured: Capture, out: Path, rows_dtype: str | None = None) -
 
 
 def require_room(out: Path, facts: Mapping[str, Any]) -> None:
-    """Raise FileExistsError unless the folder is new, empty, or a capture of the same model, which is replaced."""
+    """Raise FileExistsError unless the folder is new, empty, or a capture of the same model, which is replaced.
+
+    The same is one that agrees in those `facts` that are given.
+    """
     if (out / "capture.json").is_file():
         found = load_capture(out, groups=False).facts
-        other = [name for name in SAME if json.dumps(found.get(name)) != json.dumps(facts.get(name))]
+        other = [name for name in SAME if name in facts and json.dumps(found.get(name)) != json.dumps(facts.get(name))]
         if other:
             differ = "; ".join(f"{name} {found.get(name)!r} there, {facts.get(name)!r} here" for name in other)
             raise FileExistsError(f"{out} holds a capture of another model ({differ}); choose another --out")

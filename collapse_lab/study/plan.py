@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collapse_lab.runs import Run, read_lines
 from collapse_lab.study.tables import POSITIONS, SITES, measured_steps
-from collapse_lab.train.config import Config, make_config, merged
+from collapse_lab.train.config import Config, make_config
+from collapse_lab.train.nested import laid_over
+from collapse_lab.train.resolve import as_recorded, completed
 
 CAPTURE_COST = 20
 """A capture counts as so many steps in the progress."""
@@ -60,8 +62,9 @@ class Job:
     def finished(self) -> bool:
         """Trained with this very configuration, and measured at every step."""
         record = self.run.read() if self.run.exists() else {}
-        same = record.get("status") == "finished" and record.get("config") == self.config.identity()
-        return same and record.get("measured") == self.asked()
+        if record.get("status") != "finished" or record.get("measured") != self.asked():
+            return False
+        return completed(record.get("config", {})) == as_recorded(self.config, record).identity()
 
     def asked(self) -> dict[str, Any]:
         """What is measured, as run.json records it."""
@@ -75,7 +78,7 @@ class Job:
         return (steps[-1]["step"] if steps else 0) + CAPTURE_COST * len(measured_steps(self.run))
 
     def cost(self) -> float:
-        return self.config.steps + CAPTURE_COST * len(self.captures)
+        return (self.config.steps or 0) + CAPTURE_COST * len(self.captures)
 
 
 def read_study(path: Path) -> Study:
@@ -100,7 +103,9 @@ def jobs_of(study: Study, folder: Path) -> list[Job]:
     for seed in study.seeds:
         for arm, changes in study.arms.items():
             own = {"seed": seed, "out": str(folder / f"{names[arm]}-seed{seed}"), "save": {"at": list(study.captures)}}
-            values = merged(merged(study.config, changes.config), own)
+            values = laid_over(laid_over(study.config, changes.config), own)
+            if values.get("epochs") is not None:
+                raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
             jobs.append(
                 Job(
                     arm=arm,

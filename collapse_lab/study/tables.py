@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.store import Capture
@@ -45,14 +45,18 @@ def capture_step(
     positions: Sequence[str] = POSITIONS,
     groups: int = GROUPS,
     asked: Asked = PLAIN,
+    averaged: Path | None = None,
 ) -> Capture:
-    """The encoder of one step, on whole images; where torch.distributed is initialised the ranks share the batches."""
-    model = load_step(run, step).to(device())
-    settings = asked.settings(run.capture(step))
+    """The encoder of one step, on whole images; where torch.distributed is initialised the ranks share the batches.
+
+    Its weights as they were trained, or, for a capture that is to lie in the folder `averaged`, their running average.
+    """
+    model = load_step(run, step, averaged=averaged is not None).to(device())
+    settings = asked.settings(averaged or run.capture(step))
     with joined() as (rank, world):
         seen = share_of(batches(images, config), rank, world)
         captured = capture(model, seen, sites=sites, positions=positions, groups=groups, **settings)
-    captured.facts["skipped_images"] = list(images.skipped)
+    captured.facts |= {"skipped_images": list(images.skipped), "averaged": averaged is not None}
     return captured
 
 
@@ -85,7 +89,7 @@ def gather(run: Run) -> Path:
 def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> pd.DataFrame:
     """Accuracy of a linear classifier on the pooled last features of the encoder of one step."""
     model = load_step(run, step).to(device()).eval()
-    encoded = [(_encode(model, images, config), images.label) for images in (train, test)]
+    encoded = [(_encode(model.forward_features, images, config), images.label) for images in (train, test)]
     right = linear_probe(*encoded)
     table = read_table(run.capture(step) / "metrics.parquet")
     row = probe_row(right, test.id, str(table.images_hash.iloc[0])).assign(**origin(run, step))
@@ -134,6 +138,8 @@ def _step(path: Path) -> int:
     return int(path.parent.name.removeprefix("step-"))
 
 
-def _encode(model: nn.Module, images: Images, config: Config) -> Tensor:
+def _encode(features: Callable[[Tensor], Tensor], images: Images, config: Config) -> Tensor:
+    """(N, C): the last map averaged over positions, whether or not a head follows it."""
     with torch.inference_mode():
-        return torch.cat([model(batch["image"].to(device())).cpu() for batch in batches(images, config)])
+        maps = (features(batch["image"].to(device())) for batch in batches(images, config))
+        return torch.cat([each.mean(dim=(2, 3)).cpu() for each in maps])

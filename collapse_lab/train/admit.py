@@ -7,10 +7,12 @@ from typing import Any
 
 from collapse_lab.data.source import Images
 from collapse_lab.runs import Run, now, write_text
-from collapse_lab.train.config import Config, merged, to_toml
+from collapse_lab.train.config import Config
+from collapse_lab.train.nested import to_toml
+from collapse_lab.train.resolve import Resolved, completed
 
 
-def admit(run: Run, config: Config, images: Images) -> bool:
+def admit(run: Run, config: Resolved, images: Images) -> bool:
     """Open the folder for this run; True when the run in it is already finished.
 
     Raises ValueError showing both values where the run there has another configuration or other images.
@@ -28,6 +30,7 @@ def admit(run: Run, config: Config, images: Images) -> bool:
         data = {
             "name": images.name,
             "images": len(images),
+            "classes": len(images.classes),
             "fingerprint": fingerprint,
             "skipped": list(images.skipped),
         }
@@ -46,8 +49,7 @@ def _warn_of_passed(run: Run, step: int, at: tuple[int, ...]) -> None:
 def _refuse_another(run: Run, record: dict[str, Any], config: Config, fingerprint: str) -> None:
     there = record.get("data", {}).get("fingerprint")
     # A run of an older version lacks the keys that came later; they are what it was: the defaults.
-    recorded = merged(Config().identity(), record.get("config", {}))
-    found = _differences(recorded, config.identity())
+    found = _differences(completed(record.get("config", {})), config.identity())
     if there != fingerprint:
         found.append(f"fingerprint of the images = {there!r} there, {fingerprint!r} here")
     if found:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from collapse_lab.registry import nearest
+from collapse_lab.registry import Registry, nearest
+from collapse_lab.train.nested import as_value, make_way, put
+from collapse_lab.train.recipe import read_recipe
 
 Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 
@@ -19,17 +31,29 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """Which network; see `build_model`. layer_scale: a number, "published", or "none"."""
+    """Which network; see `build_model`. layer_scale: a number, "published", or "none".
+
+    `classes`: how many the head tells apart; of an objective that needs a head the images say it, where this does not.
+    """
 
     name: str = "convnext_digits"
     response: str = "published"
     layer_scale: float | Literal["published", "none"] = "published"
     in_channels: int = Field(default=3, ge=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    widths: tuple[int, ...] | None = None
+    classes: int | None = Field(default=None, ge=1)
+    head_init_scale: float = 1.0
 
 
 class ObjectiveConfig(_Section):
-    """What it learns, a name in OBJECTIVES and its options. The decoder's default width is the paper's 512."""
+    """What it learns, a name in OBJECTIVES; its options are those of its own section."""
+
+    name: str
+
+
+class FCMAEConfig(ObjectiveConfig):
+    """See `FCMAE`. The decoder's default width is the paper's 512."""
 
     name: str = "fcmae"
     mask_ratio: float = Field(default=0.6, gt=0, lt=1)
@@ -37,6 +61,35 @@ class ObjectiveConfig(_Section):
     decoder_depth: int = Field(default=1, ge=0)
     norm_pix: bool = True
     init: Literal["ours", "official"] = "ours"
+
+
+class SupervisedConfig(ObjectiveConfig):
+    """See `Supervised`. mixup and cutmix are the two parameters of their Beta distributions, 0 turns them off."""
+
+    name: str = "supervised"
+    label_smoothing: Share = 0.0
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+    erasing: float = Field(default=0.0, ge=0, le=1)
+
+
+_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
+    "objective", {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
+)
+
+
+def _kind(objective: Any) -> str:
+    """Which section; raises LookupError with the nearest name for one that is unknown, FCMAE's without a name."""
+    name = objective.get("name", "fcmae") if isinstance(objective, dict) else getattr(objective, "name", "fcmae")
+    if not isinstance(name, str):
+        return "fcmae"  # whose section refuses it, with its place
+    _SECTIONS[name]
+    return name
+
+
+AnyObjective: TypeAlias = Annotated[
+    Annotated[FCMAEConfig, Tag("fcmae")] | Annotated[SupervisedConfig, Tag("supervised")], Discriminator(_kind)
+]
 
 
 class DataConfig(_Section):
@@ -52,6 +105,7 @@ class DataConfig(_Section):
     crop: tuple[float, float] | Literal["none"] = "none"
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: bool = False
+    randaugment: int = Field(default=0, ge=0, le=30, description="magnitude; 0 is none; needs torchvision")
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.229, 0.224, 0.225)
 
@@ -68,13 +122,39 @@ class DataConfig(_Section):
         return value
 
 
-class OptimConfig(_Section):
-    """AdamW with a linear warm-up and a half cosine to zero. `lr` is the peak itself, not a base rate."""
+def _one_of(values: Any, name: str, other: str, default: float) -> Any:
+    """Two ways to say one thing: both are refused, and where neither is said `name` has its default."""
+    if not isinstance(values, dict):
+        return values
+    if values.get(name) is not None and values.get(other) is not None:
+        raise ValueError(f"{name} and {other} say the same thing: leave one of them out")
+    neither = values.get(name) is None and values.get(other) is None
+    return {**values, name: default} if neither else values
 
-    lr: float = Field(default=1.5e-4, gt=0)
+
+class OptimConfig(_Section):
+    """AdamW with a linear warm-up and a half cosine from the peak to `min_lr`.
+
+    The peak is `lr` itself, or `base_lr` x batch / 256. `layer_decay`, where below 1, multiplies it once for every
+    layer between a parameter and the head; see `layer_scales`. `ema`: decay of a running average of the weights, kept
+    beside them, 0 for none.
+    """
+
+    lr: float | None = Field(default=None, gt=0)
+    base_lr: float | None = Field(default=None, gt=0)
+    min_lr: float = Field(default=0.0, ge=0)
     betas: tuple[Share, Share] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)
-    warmup: int = Field(default=0, ge=0, description="steps")
+    warmup: int | None = Field(default=None, ge=0, description="steps")
+    warmup_epochs: float | None = Field(default=None, ge=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    layers: Literal["single", "grouped"] = "single"
+    ema: Share = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_peak_one_warmup(cls, values: Any) -> Any:
+        return _one_of(_one_of(values, "lr", "base_lr", 1.5e-4), "warmup", "warmup_epochs", 0)
 
 
 class SaveConfig(_Section):
@@ -85,52 +165,65 @@ class SaveConfig(_Section):
     at: tuple[int, ...] = ()
 
 
+class EvalConfig(_Section):
+    """On the test images, every so many steps and after the last one; 0 is never."""
+
+    every: int = Field(default=0, ge=0)
+
+
 class Config(_Section):
-    """Everything that decides a run. `out` is where it lies and is no part of what it is."""
+    """Everything that decides a run. `out` is where it lies and is no part of what it is.
+
+    As long as a run is said in `steps` (300 without a word) or in `epochs`; `init_from` is what `load_model` reads,
+    and the encoder starts from it.
+    """
 
     out: str = "runs/run"
     seed: int = Field(default=0, ge=0)
-    steps: int = Field(default=300, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: float | None = Field(default=None, gt=0)
+    init_from: str | None = None
     log_every: int = Field(default=10, ge=1)
     threads: int = Field(default=0, ge=0, description="0 leaves PyTorch's own choice")
     device: str = "auto"
     model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
+    objective: AnyObjective = FCMAEConfig()
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     save: SaveConfig = SaveConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        return _one_of(values, "steps", "epochs", 300)
 
     def identity(self) -> dict[str, Any]:
         """What decides the weights: two runs with equal identity and equal images are the same run.
 
-        Not in it: where the run lies, what is logged and which checkpoints are kept (a study may ask for more of them
-        later), device and threads (they void the bit-equality, not the run), and the name of the data: the images
-        themselves are compared, by fingerprint, so a folder may move.
+        Not in it: where the run lies, what is logged and evaluated and which checkpoints are kept (a study may ask for
+        more of them later), device and threads (they void the bit-equality, not the run), and the name of the data: the
+        images themselves are compared, by fingerprint, so a folder may move.
         """
-        outside: dict[str, Any] = dict.fromkeys(("out", "device", "threads", "log_every", "save"), True)
-        return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}})
+        outside: dict[str, Any] = dict.fromkeys(("out", "device", "threads", "log_every", "save", "eval"), True)
+        return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}}, exclude_none=True)
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """The configuration in a TOML file (or the defaults), with `a.b=c` overrides; the value is read as TOML, else text.
+    """The configuration in a TOML file, or of a recipe by its name, or the defaults, with `a.b=c` overrides.
 
-    Raises ValueError naming every key that is unknown (with the nearest known one) or has a wrong value.
+    An override's value is read as TOML, else as text; one that says a thing in another way than the file (epochs for
+    steps) takes the file's place. Raises ValueError naming every key that is unknown (with the nearest known one) or
+    has a wrong value, FileNotFoundError for a file that is not there, LookupError for an unknown recipe.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"there is no configuration file {path}; give a TOML file, such as a run's config.toml"
-            )
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{path} is not TOML: {error}") from None
-    for override in overrides:
-        name, sign, text = override.partition("=")
+    values = {} if path is None else read_recipe(path)
+    said = [override.partition("=") for override in overrides]
+    for name, sign, text in said:
         if not sign or not name:
-            raise ValueError(f"--set takes name=value, for example optim.lr=0.001, got {override!r}")
-        _put(values, name.split("."), _value(text))
+            raise ValueError(f"--set takes name=value, for example optim.lr=0.001, got {name + sign + text!r}")
+    make_way(values, [name for name, *_ in said])
+    for name, _, text in said:
+        put(values, name.split("."), as_value(text))
     return make_config(values)
 
 
@@ -142,61 +235,21 @@ def make_config(values: dict[str, Any]) -> Config:
         raise ValueError("the configuration is refused: " + "; ".join(_faults(error))) from None
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Nested values with nested changes laid over them."""
-    result = dict(base)
-    for name, value in changes.items():
-        inside = result.get(name)
-        result[name] = merged(inside, value) if isinstance(inside, dict) and isinstance(value, dict) else value
-    return result
-
-
-def to_toml(values: dict[str, Any], path: str = "") -> str:
-    """Nested values of numbers, texts, flags and lists as TOML; None cannot be said in TOML and is left out."""
-    inside = {name: value for name, value in values.items() if isinstance(value, dict)}
-    plain = [f"{name} = {_toml(value)}" for name, value in values.items() if name not in inside and value is not None]
-    tables = [f"\n[{path}{name}]\n{to_toml(value, f'{path}{name}.')}".rstrip() for name, value in inside.items()]
-    return "\n".join(plain + tables) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in escaped) + '"'
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(value)
-
-
-def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
-            raise ValueError(f"--set {'.'.join(path)}: {name} is a value, not a section")
-    values[path[-1]] = value
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         names = [str(part) for part in fault["loc"]]
+        kind = names.pop(1) if names[:1] == ["objective"] and names[1:] and names[1] in _SECTIONS else "fcmae"
         name = ".".join(names)
         if fault["type"] == "extra_forbidden":
-            yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1]))}"
+            yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1], kind))}"
+        elif fault["type"] == "value_error" and isinstance(fault["input"], dict):  # of a section as a whole
+            yield f"{name}: {fault['ctx']['error']}".removeprefix(": ")
         else:
             yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"
 
 
-def _known(path: list[str]) -> list[str]:
+def _known(path: list[str], kind: str) -> list[str]:
     section: Any = Config
     for name in path:
-        section = section.model_fields[name].annotation
+        section = _SECTIONS[kind] if name == "objective" else section.model_fields[name].annotation
     return list(section.model_fields)

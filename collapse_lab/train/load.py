@@ -12,13 +12,17 @@ from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.foreign import Opened, is_foreign, open_foreign
 from collapse_lab.models.weights.fetch import fetch
 from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
+from collapse_lab.objectives.outcome import Objective
 from collapse_lab.runs import Run
+from collapse_lab.train.build import build
 from collapse_lab.train.checkpoint import checkpoint_of, is_checkpoint, load_checkpoint
-from collapse_lab.train.config import load_config
-from collapse_lab.train.loop import build
+from collapse_lab.train.config import Config, load_config
+from collapse_lab.train.start import start_from
 
 
-def load_model(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> nn.Module:
+def load_model(
+    uri: str | Path, *, response: str | None = None, classes: int | None = None, averaged: bool = False
+) -> nn.Module:
     """The network at an address, in eval mode: a ConvNeXt of ours, float64 where the file is, else float32, or another.
 
     Ours: `uri` is a run's folder (its newest whole checkpoint) or one of its checkpoints, of which the encoder is
@@ -32,19 +36,20 @@ def load_model(uri: str | Path, *, response: str | None = None, classes: int | N
 
     `response`: None as it is there; a name of RESPONSES switches: parameters it lacks are dropped, new ones start as
     in `build_model`. `classes`: None as it is there; 0 drops the head and keeps the final norm; another number than
-    the file's starts a fresh head (seed 0), with a warning.
+    the file's starts a fresh head (seed 0), with a warning. `averaged`: of a run, its weights as they were trained, or,
+    where True, their running average (see optim.ema).
 
     Raises FileNotFoundError for nothing there or a run without a whole checkpoint; ValueError for a torn, unsafe or
     foreign file, tensors that do not fit (all listed) or are not finite; LookupError for an unknown scheme or response;
     ImportError and ConnectionError for what cannot be fetched.
     """
     if is_foreign(str(uri)):
-        if response is not None or classes is not None:
+        if response is not None or classes is not None or averaged:
             raise ValueError(
-                f"response and classes switch parts of a ConvNeXt of ours, {uri} is another; leave them out"
+                f"response, classes and averaged switch parts of a ConvNeXt of ours, {uri} is another; leave them out"
             )
         return open_foreign(str(uri)).model
-    return load(uri, response=response, classes=classes).model
+    return load(uri, response=response, classes=classes, averaged=averaged).model
 
 
 def open_model(uri: str) -> Opened:
@@ -52,35 +57,53 @@ def open_model(uri: str) -> Opened:
     return open_foreign(uri) if is_foreign(uri) else Opened(model=load(uri).model, source=uri)
 
 
-def load(uri: str | Path, *, response: str | None = None, classes: int | None = None) -> Loaded:
+def load(uri: str | Path, *, response: str | None = None, classes: int | None = None, averaged: bool = False) -> Loaded:
     """`load_model` of a ConvNeXt of ours, with what is to be said of where it came from."""
     if classes is not None and classes < 0:
         raise ValueError(f"classes is a number of classes, 0 = no head, or None = as in the file, got {classes}")
     path = Path(uri)
     if Run(path).exists():
-        return _encoder(checkpoint_of(Run(path)), path, response, classes)
+        return _encoder(checkpoint_of(Run(path)), path, response, classes, averaged)
     if is_checkpoint(path):
-        return _encoder(load_checkpoint(path), path, response, classes)
+        return _encoder(load_checkpoint(path), path, response, classes, averaged)
+    if averaged:
+        raise ValueError(f"{uri} is no run and no checkpoint of one: it holds no running average; leave averaged out")
     return read_weights(fetch(str(uri)), response=response, classes=classes)
 
 
-def load_step(run: Run, step: int) -> ConvNeXt:
+def load_step(run: Run, step: int, *, averaged: bool = False) -> ConvNeXt:
     """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are.
 
-    Step 0 needs no checkpoint: the initial values are a function of the seed.
+    Step 0 needs no checkpoint: the initial values are a function of the seed, or those of what the run starts from.
     """
     if step == 0 and step not in run.checkpoints():
-        config = load_config(run.config)
-        return build(config.model, config.objective, config.seed).encoder.eval()
-    return _encoder(checkpoint_of(run, step), run.checkpoint(step)).model
+        return initial(load_config(run.config)).encoder.eval()
+    return _encoder(checkpoint_of(run, step), run.checkpoint(step), averaged=averaged).model
 
 
-def _encoder(payload: dict[str, Any], path: Path, response: str | None = None, classes: int | None = None) -> Loaded:
+def initial(config: Config) -> Objective:
+    """The objective as a run of this configuration begins: drawn from its seed, the encoder from `init_from`."""
+    objective = build(config.model, config.objective, config.seed)
+    if config.init_from is not None:
+        start_from(objective.encoder, load(config.init_from))
+    return objective
+
+
+def _encoder(
+    payload: dict[str, Any],
+    path: Path,
+    response: str | None = None,
+    classes: int | None = None,
+    averaged: bool = False,
+) -> Loaded:
     """The encoder of what was trained, in the recorded architecture."""
     if not {"architecture", "model"} <= set(payload):
         raise ValueError(
             f"{path} is not a checkpoint of a run: it has {sorted(payload)}, expected architecture and model"
         )
-    inside = {name: value for name, value in payload["model"].items() if name.startswith("encoder.")}
+    if averaged and "average" not in payload:
+        raise ValueError(f"{path} keeps no running average of its weights; train with optim.ema, or leave averaged out")
+    weights = payload["average"] if averaged else payload["model"]
+    inside = {name: value for name, value in weights.items() if name.startswith("encoder.")}
     loaded = weights_of(inside, payload["architecture"], str(path), response=response, classes=classes)
-    return replace(loaded, left_out=tuple(name for name in payload["model"] if name not in inside))
+    return replace(loaded, left_out=tuple(name for name in weights if name not in inside))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 
 from collapse_lab.data.crop import augmented
+from collapse_lab.data.randaugment import randaugment
 from collapse_lab.data.source import normalise
 from collapse_lab.draws import Draws
 from collapse_lab.train.config import DataConfig
 
 
 def pixels_of(images: Tensor, drawn: Draws, data: DataConfig) -> Tensor:
-    """uint8 (n, C, H, W) -> float32 (n, C, size, size): cropped, flipped and normalised as `data` says.
-
-    What else changes uint8 images goes between the two lines, as a function of uint8 images and `drawn` to uint8.
-    """
+    """uint8 (n, C, H, W) -> float32 (n, C, size, size): cropped, flipped, changed and normalised as `data` says."""
     crop = None if data.crop == "none" else data.crop
     seen = augmented(images, drawn, size=data.size, crop=crop, ratio=data.ratio, flip=data.flip)
+    if data.randaugment:
+        seen = randaugment(seen, data.randaugment, drawn)
     return normalise(seen, data.mean, data.std)

@@ -8,9 +8,9 @@ import torch
 
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.runs import Run
+from collapse_lab.train.build import build
 from collapse_lab.train.checkpoint import checkpoint_of
 from collapse_lab.train.config import load_config
-from collapse_lab.train.loop import build
 
 
 def load_objective(uri: str | Path, step: int | None = None) -> tuple[Objective, int]:

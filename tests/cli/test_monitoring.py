@@ -16,8 +16,8 @@ from collapse_lab.cli.monitoring import Monitoring
 from collapse_lab.data.source import normalise, open_images
 from collapse_lab.findings.table import analyze, capture, read_table
 from collapse_lab.runs import Run, read_lines
-from collapse_lab.train.config import to_toml
 from collapse_lab.train.load import load_step
+from collapse_lab.train.nested import to_toml
 from tests.train.runs import final_state, tiny
 
 QUICK = ("--monitor-every", 2, "--monitor-images", 32, "--monitor-sites", "stages.1.blocks.*")

@@ -171,7 +171,7 @@ def test_without_transformers_the_error_names_the_extra(vit, monkeypatch):
         load_model(f"hf:{vit}")
 
 
-@pytest.mark.parametrize("switch", [{"response": "none"}, {"classes": 0}])
+@pytest.mark.parametrize("switch", [{"response": "none"}, {"classes": 0}, {"averaged": True}])
 def test_what_switches_parts_of_our_networks_is_refused_for_others(here, switch):
     with pytest.raises(ValueError, match=r"switch parts of .*theirs_to_open:made is "):
         load_model("py:theirs_to_open:made", **switch)

@@ -68,3 +68,22 @@ def test_every_model_says_its_stride(name):
     with torch.device("meta"):
         stride = build_model(name, response="grn", layer_scale=None).stride
     assert stride == (8 if name in ("convnext_digits", "convnext_cifar") else 32)
+
+
+def test_convnext_cifar_has_attos_stages_on_a_4_x_4_grid_and_any_widths():
+    assert (SIZES["convnext_cifar"].depths, SIZES["convnext_cifar"].dims) == ((2, 2, 6, 2), (40, 80, 160, 320))
+    images, removed = torch.rand(2, 3, 32, 32), torch.zeros(2, 16, dtype=torch.bool)
+    removed[:, :9] = True
+    model = build_model("convnext_cifar", response="grn", layer_scale=None, widths=(4, 6, 8, 10)).eval()
+    assert model.architecture["dims"] == (4, 6, 8, 10)
+    assert model.forward_features(images).shape == model.forward_masked(images, removed).shape == (2, 10, 4, 4)
+    outcome = FCMAE(model, decoder_dim=8)(images, removed=removed)
+    assert outcome.prediction.shape == (2, 16, 8 * 8 * 3)
+
+
+def test_widths_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"is published with the widths \(40, 80, 160, 320\); take convnext_cifar"):
+        build_model("convnextv2_atto", widths=(1, 2, 3, 4))
+    for widths in ((4, 8), (4, 8, 0, 2)):
+        with pytest.raises(ValueError, match="convnext_cifar has 4 stages: widths is a number of channels for each"):
+            build_model("convnext_cifar", response="grn", layer_scale=None, widths=widths)

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from collapse_lab.runs import Run
-from collapse_lab.study import run
+from collapse_lab.study import run, tables
 from collapse_lab.study.plan import Study, jobs_of, read_study
 from collapse_lab.study.run import run_study
 from tests.pictures import small_study, write_pictures
@@ -60,6 +60,29 @@ def test_a_finished_run_keeps_its_last_checkpoint_its_capture_and_tables_of_ever
     assert len(probe) == 1
     assert 0 <= probe.value.item() <= 1
     assert job.finished()
+
+
+def test_a_classifier_in_a_study_is_finished_and_its_probe_reads_features_not_logits(data, tmp_path, monkeypatch):
+    values = small_study(data, seeds=(0,)).model_dump()
+    values["config"] |= {"objective": {"name": "supervised"}, "optim": {"lr": 1e-3}}
+    values["arms"]["plain"]["config"]["optim"] = {"base_lr": 0.1}  # takes the place of the study's lr
+    job = jobs_of(Study.model_validate(values), tmp_path)[0]
+    widths = []
+    monkeypatch.setattr(
+        tables,
+        "linear_probe",
+        lambda train, test: widths.append((train[0].shape[1], test[0].shape[1])) or torch.ones(len(test[0])).bool(),
+    )
+    run.work(job)
+    assert widths == [(64, 64)]
+    assert job.finished()
+
+
+def test_a_study_counts_in_steps(data, tmp_path):
+    values = small_study(data, seeds=(0,)).model_dump()
+    values["arms"]["GRN"]["config"]["epochs"] = 2
+    with pytest.raises(ValueError, match="the arm 'GRN' is said in epochs; a study counts in steps"):
+        jobs_of(Study.model_validate(values), tmp_path)
 
 
 def test_a_run_that_fails_is_named_with_its_error_and_the_others_are_kept(data, tmp_path):

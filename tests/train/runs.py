@@ -9,7 +9,8 @@ from torch import Tensor
 
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import load_checkpoint
-from collapse_lab.train.config import Config, make_config, merged
+from collapse_lab.train.config import Config, make_config
+from collapse_lab.train.nested import merged
 
 SETTINGS: dict[str, Any] = {
     "steps": 8,

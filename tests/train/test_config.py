@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collapse_lab.train.config import Config, load_config, make_config, merged, to_toml
+from collapse_lab.train.config import Config, load_config, make_config
+from collapse_lab.train.nested import merged, to_toml
 
 plain = st.one_of(
     st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False), st.text(st.characters(codec="utf-8"))

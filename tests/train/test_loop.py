@@ -18,9 +18,9 @@ from PIL import Image
 
 from collapse_lab.data.pack import pack
 from collapse_lab.runs import Run
-from collapse_lab.train.config import to_toml
 from collapse_lab.train.log import append, cut, read
 from collapse_lab.train.loop import train
+from collapse_lab.train.nested import to_toml
 from tests.pictures import write_pictures
 from tests.train.runs import final_state, tiny
 

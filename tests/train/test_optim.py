@@ -45,5 +45,13 @@ def test_without_a_warm_up_the_peak_comes_first_and_the_last_step_still_moves():
     assert learning_rate(99, 100, 0, 1e-3) == pytest.approx(1e-3 * (1 - math.cos(math.pi / 100)) / 2, rel=PINNED)
 
 
+def test_the_cosine_falls_to_the_least_rate_and_begins_at_the_peak():
+    rates = [learning_rate(step, 1000, 0, 1.0, 0.25) for step in range(1000)]
+    assert rates[0] == 1
+    assert rates[500] == pytest.approx(0.625, rel=PINNED)
+    assert 0.25 < rates[-1] < 0.25001
+    assert learning_rate(1, 1000, 4, 1.0, 0.25) == 0.5  # the warm-up starts from 0 all the same
+
+
 def test_a_warm_up_longer_than_the_run_only_rises():
     assert [learning_rate(step, 2, 4, 1.0) for step in range(2)] == [0.25, 0.5]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.convnext import ConvNeXt, build_model
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.models.weights.layouts import LAYOUTS
 from collapse_lab.models.weights.write import transformers_config, write_weights
@@ -31,6 +31,18 @@ def test_what_is_written_comes_back_bit_for_bit(tmp_path, layout, ending, family
     again = load_model(tmp_path / f"out{ending}")
     assert_same(again.state_dict(), model.state_dict())
     assert again.architecture == model.architecture
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("classes", CLASSES)
+def test_a_stem_of_stride_1_and_any_widths_are_inferred_from_the_tensors(tmp_path, layout, classes):
+    settings = {"response": "grn", "layer_scale": None, "classes": classes}
+    model = build_model("convnext_cifar", widths=(4, 6, 8, 10), **settings).eval()
+    write_weights(model, tmp_path / "out.pt", layout)
+    again = load_model(tmp_path / "out.pt")
+    assert again.architecture == model.architecture
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(again(images), model(images))
 
 
 @pytest.mark.parametrize(("layout", "ending"), TARGETS)
