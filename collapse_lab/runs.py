@@ -8,13 +8,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+ASKING = (0.0, 0.05, 0.2)
+"""Seconds before each try to get a lock: who only looks whether it is free has it for a moment."""
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "collapse-lab")
 
@@ -160,6 +164,19 @@ class Run:
             ) from None
         return record
 
+    def status(self) -> str:
+        """What became of it; "interrupted" too where run.json says otherwise, but nobody works on it any more."""
+        status: str = self.read().get("status", "unknown")
+        return "interrupted" if status in ("created", "running") and not self.held() else status
+
+    def held(self) -> bool:
+        """Whether a process works on it now."""
+        try:
+            with (self.path / ".lock").open("r") as file:
+                return not _locked(file, fcntl.LOCK_SH)  # let go of at once
+        except FileNotFoundError:
+            return False
+
     def exists(self) -> bool:
         return (self.path / "run.json").is_file()
 
@@ -170,7 +187,10 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run against a second writer; the lock is the kernel's and dies with its owner."""
+        """Hold the run against a second writer; the lock is the kernel's and dies with its owner.
+
+        Raises RuntimeError where another process has it, OSError where the folder cannot be made.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("a")
@@ -178,13 +198,18 @@ class Run:
             what = f"cannot make the run folder {self.path}: {error.strerror}; choose another place with --out"
             raise OSError(error.errno, what) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(
-                    f"another process is working on {self.path}; wait for it or use another --out"
-                ) from None
+            if not any(_locked(file, fcntl.LOCK_EX, wait) for wait in ASKING):
+                raise RuntimeError(f"another process is working on {self.path}; wait for it or use another --out")
             yield
+
+
+def _locked(file: TextIO, kind: int, wait: float = 0.0) -> bool:
+    time.sleep(wait)
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _by_step(paths: Iterator[Path]) -> dict[int, Path]:

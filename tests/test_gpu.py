@@ -16,6 +16,9 @@ from collapse_lab.study.plan import jobs_of
 from collapse_lab.study.run import work
 from tests.models.networks import ragged_removed, small
 from tests.pictures import small_study, write_pictures
+from tests.train.runs import final_state, tiny
+from tests.train.test_nonfinite import bad_at
+from tests.train.together import under
 
 pytestmark = [
     pytest.mark.gpu,
@@ -93,6 +96,36 @@ def test_a_run_uses_the_device_without_being_told(tmp_path):
     work(job)
     assert Run(job.run.path).read()["device"].startswith("cuda")
     assert job.finished()
+
+
+def test_a_step_of_training_waits_for_the_device_only_where_it_is_logged_or_saved(tmp_path):
+    """With the debug mode on, anything that waits raises; it is off for the steps that may."""
+    settings = {"steps": 9, "log_every": 4, "save": {"every": 8}, "compute": {"precision": "bf16"}}
+    config = tiny(tmp_path / "run", device="cuda", **settings)
+
+    def allow(state):
+        waits = (state.step + 1) % 4 == 0 or state.step + 1 == 9
+        torch.cuda.set_sync_debug_mode("default" if waits else "error")
+
+    try:
+        cl.train(config, on_step=allow)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert Run(tmp_path / "run").read()["status"] == "finished"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_bad_step_is_left_out_on_the_device_and_told_at_the_next_reading(tmp_path, precision):
+    config = tiny(tmp_path / "run", device="cuda", on_nonfinite="skip", compute={"precision": precision})
+    with pytest.warns(UserWarning, match="the loss of step 4 is not finite, its update is left out"):
+        assert under(bad_at(4), lambda: cl.train(config)) == "no error"
+    assert all(value.isfinite().all() for value in final_state(tmp_path / "run").values())
+
+
+def test_a_run_on_a_gpu_goes_on_from_its_checkpoint(tmp_path):
+    cl.train(tiny(tmp_path / "run", device="cuda"), on_step=lambda state: state.step == 5)
+    cl.train(tiny(tmp_path / "run", device="cuda"))
+    assert Run(tmp_path / "run").read()["status"] == "finished"
 
 
 @pytest.mark.parametrize(("side", "size"), [(32, 32), (256, 224), (256, 40)])

@@ -11,21 +11,21 @@ import pytest
 PACKAGE = "collapse_lab"
 SOURCE = Path(__file__).parents[1] / PACKAGE
 
-BOTTOM = {"shapes", "registry", "runs", "draws"}
+BOTTOM = {"shapes", "registry", "runs", "draws", "ranks", "events"}
 MAY_IMPORT: dict[str, set[str]] = {
     # The making column.
     "models": {"registry", "shapes", "runs", "draws"},  # runs for writing a file of weights atomically
     "objectives": {"models", "registry", "draws"},
     "data": {"registry", "runs", "draws"},
-    "train": {"objectives", "data", "models", "registry", "runs", "draws"},
+    "train": {"objectives", "data", "models", "registry", "runs", "draws", "ranks", "events"},
     # The looking column.
     "stats": {"shapes", "draws"},
     "metrics": {"stats", "registry", "draws"},
-    "capture": {"stats", "shapes", "registry", "runs", "draws"},  # the registry for the nearest name of a site
-    "findings": {"metrics", "capture", "stats", "registry", "runs", "draws"},
+    "capture": {"stats", "shapes", "registry", "runs", "draws", "ranks"},  # the registry for the nearest name of a site
+    "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
     "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
     # Who sees both.
-    "study": {"train", "capture", "findings", "report", "data", "runs", "draws"},
+    "study": {"train", "capture", "findings", "report", "data", "runs", "draws", "ranks"},
     **{room: set() for room in BOTTOM},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import resource
@@ -121,3 +122,25 @@ def test_the_environment_is_plain_data_with_versions_commit_and_command():
     facts = json.loads(json.dumps(environment()))
     assert set(facts) == {"versions", "git", "command"}
     assert {"python", "torch", "numpy"} <= set(facts["versions"])
+
+
+def test_a_run_is_what_it_says_only_while_somebody_works_on_it(tmp_path):
+    run = Run(tmp_path)
+    run.update(status="running")
+    assert not run.held()
+    with run.locked():
+        assert run.held()
+        assert run.status() == "running"
+    assert run.status() == "interrupted"
+    run.update(status="finished")
+    assert run.status() == "finished"
+
+
+def test_looking_at_a_lock_does_not_refuse_who_wants_it(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    looking = (tmp_path / ".lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waits = []
+    monkeypatch.setattr("time.sleep", lambda seconds: waits.append(seconds) or (seconds > 0.1 and looking.close()))
+    with Run(tmp_path).locked():
+        assert waits == [0.0, 0.05, 0.2]

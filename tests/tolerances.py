@@ -33,5 +33,14 @@ NULL_IN_BLOCKS = 0.01
 EDGE_OF_CHANCE = 0.05
 """The mean largest eigenvalue of 400 x 100 unrelated numbers lies n^(-2/3) below the edge of infinitely many."""
 
+RANKS64 = 1e-9
+"""Ten float64 steps whose batch was halved: gradients summed in another order, through AdamW's division by a root."""
+
+RANKS32 = 1e-5
+"""Three float32 losses of such steps: rounding 6e-8 each, before the steps drive it apart."""
+
+ACCUMULATED = 1e-6
+"""A float32 loss of a batch computed in parts: the same sums in another order, rounding 6e-8 each."""
+
 GREY_LEVEL = 1.01
 """Pixels scaled along two axes in 8 bits, each rounded by half a level, against a formula rounded nowhere."""

@@ -8,9 +8,9 @@ from functools import partial, reduce
 from typing import Any, TypeAlias
 
 from collapse_lab.capture.maps import Maps
-from collapse_lab.capture.ranks import Ranks
 from collapse_lab.capture.store import Capture, Key, Replicates
 from collapse_lab.capture.taken import Account, Taken, merged_accounts, merged_maps
+from collapse_lab.ranks import Ranks
 from collapse_lab.stats.held import Held, whole_of, without_each_group
 from collapse_lab.stats.layer import LayerStats
 
@@ -53,7 +53,7 @@ def summed_up(taken: Taken | None, ranks: Ranks, ending: Ending) -> Capture:
     ended = {}
     for site in account.sites:
         held = ranks.at_first(None if taken is None else taken.held[site])
-        ended[site] = ranks.from_first(partial(_merged_end, held, account, ending))
+        ended[site] = ranks.from_first(partial(_merged_end, held, account, ending), "sum up the capture")
     return assembled(account, merged_maps([maps for _, maps in given]), ended)
 
 

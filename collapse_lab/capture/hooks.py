@@ -14,13 +14,13 @@ from collapse_lab.capture.batches import Seen, first_image, read_batches
 from collapse_lab.capture.budget import Wish, plan
 from collapse_lab.capture.ending import Ending, summed_up
 from collapse_lab.capture.firing import run_model, watching
-from collapse_lab.capture.ranks import meeting
 from collapse_lab.capture.saved import Saving, skip_done
 from collapse_lab.capture.scout import scout
 from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.store import Capture
 from collapse_lab.capture.taken import Taken
 from collapse_lab.capture.watch import Watch
+from collapse_lab.ranks import meeting
 
 PLAIN, NOTHING_MORE = Settings(), Ending()
 
@@ -49,8 +49,10 @@ def observe(
     run. The folder is emptied when the pass ends well. Raises ValueError for other settings or other images.
 
     Where torch.distributed is initialised every rank must call this, each with its own batches (see `ranks.share_of`),
-    and returns the capture of all; not so with `across_ranks=False`. An image that came to two ranks is counted among
-    the repeated ones and, other than in one process, has the same identity both times. Where one rank fails all raise.
+    and returns the capture of all; not so with `across_ranks=False`. Nothing is exchanged while images pass. For the
+    result to be that of one process to 1e-12 (float64) the batches must be whole ones of one size. An image that came
+    to two ranks is counted among the repeated ones and, other than in one process, has the same identity both times.
+    Where one rank fails all raise.
     """
     # Neither inference_mode, even where the caller is in it: what the model or the images' source caches on the way,
     # and what the capture holds, may be needed in training later.
@@ -74,7 +76,7 @@ def observe(
                 settings.on_budget(budget)
             return Watch(model, places, budget, settings, fingerprint=fingerprint)
 
-        taken = ranks.attempt(lambda: _pass(model, batches, watching_from, saving))
+        taken = ranks.attempt(lambda: _pass(model, batches, watching_from, saving), "capture its images")
         capture = summed_up(taken, ranks, ending)
         if saving is not None:
             saving.clear()

@@ -24,6 +24,7 @@ from collapse_lab.cli import (
     merge,
     reconstruct,
     report,
+    runs,
     train,
 )
 
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for command in (
     train.train,
+    runs.runs,
     capture.capture,
     merge.merge,
     analyze.analyze,

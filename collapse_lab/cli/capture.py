@@ -67,8 +67,8 @@ def capture(
     from dataclasses import replace
 
     from collapse_lab.capture.budget import read_size
-    from collapse_lab.capture.ranks import joined
     from collapse_lab.models.weights.fetch import is_address
+    from collapse_lab.ranks import joined
     from collapse_lab.runs import Run
     from collapse_lab.study import captures, tables
     from collapse_lab.study.asked import Asked

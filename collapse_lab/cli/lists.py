@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from collapse_lab.cli import output
+from collapse_lab.cli.runs import runs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,23 +156,7 @@ def layers(
         output.human().print(f"visible cells alone: {whole.limit:.2f} times fewer MACs, all that masking can save")
 
 
-@app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"),
-    json: Json = False,
-) -> None:
-    """Runs below a folder, with what became of them."""
-    from collapse_lab.runs import Run
-
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}; runs are made with 'collapse-lab train'")
-    rows = []
-    for path in sorted(folder.rglob("run.json")):
-        record = Run(path.parent).read()
-        rows.append(
-            (str(path.parent), record.get("status"), record.get("step"), record.get("steps"), record.get("arm", ""))
-        )
-    _answer("runs", ("run", "status", "step", "of", "arm"), rows, json)
+app.command()(runs)
 
 
 SITES = ("site", "kind", "class", "shape", "layout", "bytes a row")

@@ -39,7 +39,7 @@ class Asked:
         tensorboard: bool,
     ) -> Asked | None:
         """None where no option asks for a monitor; what is not given is as the help says."""
-        if not (monitor or tensorboard) and all(given is None for given in (every, sites, images, rules, fail_on)):
+        if not monitor and all(given is None for given in (every, sites, images, rules, fail_on)):
             return None
         return Asked(
             every=50 if every is None else every,

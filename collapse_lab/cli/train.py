@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ from collapse_lab.cli import monitoring, output
 from collapse_lab.cli.gate import EXIT_GATE
 
 if TYPE_CHECKING:
+    from collapse_lab.train.config import Config
     from collapse_lab.train.loop import OnStep, State
 
 
@@ -24,26 +25,67 @@ def train(
     data: Annotated[str | None, typer.Option("--data", help="Images: data.uri; see 'list data'.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="optim.lr=0.001, repeatable.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it and show what it takes; write nothing.")] = False,
+    on_nonfinite: Annotated[
+        str | None, typer.Option(help="Of a step whose loss or gradient is not finite: stop, or skip its update.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard: losses, and what a monitor measures.")
+    ] = False,
     monitor: Annotated[bool, typer.Option("--monitor", help="Measure live; any option below does.")] = False,
     every: Annotated[int | None, typer.Option("--monitor-every", help="Steps between two checks; 50.")] = None,
     sites: Annotated[list[str] | None, typer.Option("--monitor-sites", help="Repeatable; kind:block.")] = None,
     images: Annotated[int | None, typer.Option("--monitor-images", help="Test images a check; 128.")] = None,
     rule: Annotated[list[str] | None, typer.Option("--rule", help="Say when it holds, repeatable; see README.")] = None,
     fail_on: Annotated[list[str] | None, typer.Option("--fail-on", help="Stop with exit code 5 when it holds.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Train a network, or go on with the run in the folder."""
-    from collapse_lab.runs import Run, read_lines
+    """Train a network, or go on with the run in the folder.
+
+    Under torchrun the processes share every batch, and the first one writes and speaks. SIGTERM and Ctrl-C finish the
+    step and save.
+    """
+    from collapse_lab.ranks import told_rank
     from collapse_lab.train.config import load_config
+
+    asked = {"data.uri": data, "out": out, "on_nonfinite": on_nonfinite, "tensorboard": "true" if tensorboard else None}
+    overrides = [f"{name}={value}" for name, value in asked.items() if value]
+    settings = load_config(config, [*(change or []), *overrides])
+    if dry_run:
+        from collapse_lab.cli.rehearsal import show
+
+        show(settings, json)
+        return
+    if told_rank() > 0:
+        _train(settings, None)
+        return
+    options = monitoring.Asked.of(monitor, every, sites, images, rule, fail_on, tensorboard)
+    watching = None if options is None else monitoring.Monitoring(settings, options)
+    with watching.watch if watching else nullcontext():
+        path = _train(settings, watching)
+    _say(settings, path, watching, json)
+
+
+def _train(settings: Config, watching: monitoring.Monitoring | None) -> Path:
+    from collapse_lab.cli.line import Line
+    from collapse_lab.ranks import told_rank
+    from collapse_lab.runs import Run
     from collapse_lab.train.loop import train as train_run
 
-    overrides = [*(change or []), *([f"data.uri={data}"] if data else []), *([f"out={out}"] if out else [])]
-    settings = load_config(config, overrides)
-    asked = monitoring.Asked.of(monitor, every, sites, images, rule, fail_on, tensorboard)
-    watching = None if asked is None else monitoring.Monitoring(settings, asked)
-    with watching.watch if watching else nullcontext():
-        path = train_run(settings, on_step=_each(_progress(), watching))
+    try:
+        return train_run(settings, on_step=_each(Line(settings.data.batch), watching))
+    except (KeyboardInterrupt, SystemExit):
+        run = Run(Path(settings.out))
+        if told_rank() == 0 and run.config.is_file():
+            command = shlex.join(["collapse-lab", "train", "-c", str(run.config), "--out", str(run.path)])
+            output.human().print(f"collapse-lab: stopped; go on with: {command}", markup=False)
+        raise
+
+
+def _say(settings: Config, path: Path, watching: monitoring.Monitoring | None, json: bool) -> None:
+    """What the run came to; raises typer.Exit(5) where a rule stopped it."""
+    from collapse_lab.runs import Run, read_lines
+
     record, steps = Run(path).read(), read_lines(Run(path).log)
     last = steps[-1] if steps else {}
     fired = watching.fired() if watching else []
@@ -65,25 +107,5 @@ def _each(progress: OnStep, watching: OnStep | None) -> OnStep:
     def on_step(state: State) -> bool:
         progress(state)
         return watching is not None and watching(state) is True
-
-    return on_step
-
-
-def _progress() -> OnStep:
-    """A line on stderr: redrawn on a terminal, one every ten seconds anywhere else."""
-    console = output.human()
-    began = shown = time.monotonic()
-    first: int | None = None
-
-    def on_step(state: State) -> None:
-        nonlocal shown, first
-        step, steps, moment = state.step, state.steps, time.monotonic()
-        first = step if first is None else first
-        if moment - shown < (0.5 if console.is_terminal else 10) and step < steps:
-            return
-        shown = moment
-        left = (moment - began) / max(1, step - first) * (steps - step)
-        text = f"step {step}/{steps}  loss {state.loss.item():.4f}  {left:.0f} s left"
-        console.print(text, end="\r" if console.is_terminal and step < steps else "\n")
 
     return on_step

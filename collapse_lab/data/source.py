@@ -130,7 +130,8 @@ def _by_channel(images: Tensor, *numbers: tuple[float, ...]) -> list[Tensor]:
     if not set(map(len, numbers)) <= {1, images.shape[1]}:
         given = " and ".join(map(str, numbers))
         raise ValueError(f"mean and std need 1 or {images.shape[1]} numbers, got {given}")
-    return [torch.tensor(each, device=images.device)[:, None, None] for each in numbers]
+    # Made on the CPU, so that nothing waits for the device.
+    return [torch.tensor(each)[:, None, None].to(images.device, non_blocking=True) for each in numbers]
 
 
 def open_images(uri: str, split: str, size: int) -> Images:

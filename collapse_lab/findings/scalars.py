@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from collapse_lab.events import Events
 from collapse_lab.findings.alarm import Row
 
 
@@ -16,25 +14,15 @@ class Scalars:
 
     def __init__(self, folder: Path, policies: int) -> None:
         """Raises ImportError naming the extra where tensorboard is not installed."""
-        try:
-            self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter
-        except ImportError:
-            raise ImportError(
-                "TensorBoard scalars need tensorboard; install it with: pip install 'collapse-lab[tensorboard]'"
-            ) from None
-        self.folder, self.policies = folder, policies
-        self._open: Any = None
+        self.policies = policies
+        self._events = Events(folder)
 
     def write(self, rows: Iterable[Row], step: int) -> None:
         """One point a row that has a finite value. What an earlier process wrote from this step on is hidden."""
-        if self._open is None:
-            self._open = self._writer(log_dir=str(self.folder), purge_step=step)
-        for row in rows:
-            if math.isfinite(row["value"]):
-                name = f"{row['site']}/{row['metric']}" + (f"/{row['positions']}" if self.policies > 1 else "")
-                self._open.add_scalar(name, row["value"], step)
-        self._open.flush()
+        self._events.write(step, {self._name(row): row["value"] for row in rows})
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
+        self._events.close()
+
+    def _name(self, row: Row) -> str:
+        return f"{row['site']}/{row['metric']}" + (f"/{row['positions']}" if self.policies > 1 else "")

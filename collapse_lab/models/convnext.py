@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from collapse_lab import draws
 from collapse_lab.draws import Randomness
@@ -106,6 +107,8 @@ class ConvNeXt(nn.Module):
         self.stride = stem * 2 ** (len(dims) - 1)
         self.channels = dims[-1]
         self.drop_path = drop_path
+        self.recompute = False
+        """Whether training keeps only what stands between blocks, and computes the inside again for the gradient."""
         self.stem = Stem(in_channels, dims[0], stem)
         widths = (None, *dims[:-1])
         self.stages = nn.ModuleList(
@@ -156,8 +159,16 @@ class ConvNeXt(nn.Module):
             if stage.downsample is not None:
                 x, grid = stage.downsample(x, grid), grid.coarser(stage.downsample.conv.side)
             for block in stage.blocks:
-                x = block(x, grid, next(kept))
+                x = self._through(block, x, grid, next(kept))
         return grid.to_map(x)
+
+    def _through(self, block: nn.Module, x: Features, grid: Grid, kept: Tensor | None) -> Features:
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            seen: Features = block(x, grid, kept)
+            return seen
+        # Drop path comes in as a tensor: there is no random state to keep.
+        again: Features = checkpoint(block, x, grid, kept, use_reentrant=False, preserve_rng_state=False)
+        return again
 
     def _drop_path(self, x: Features, generator: Randomness) -> Iterator[Tensor | None]:
         """One factor a block, of rates rising linearly from 0 to `drop_path` (Huang et al. 2016)."""

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.sites import find_sites, kind_of
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.table import analyze, capture, series_table, write_table
+from collapse_lab.ranks import joined, share_of
 from collapse_lab.study.asked import PLAIN, Asked
 from collapse_lab.study.tables import POSITIONS, device
 from collapse_lab.train.load import open_model

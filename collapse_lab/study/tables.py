@@ -11,15 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.store import Capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
+from collapse_lab.ranks import joined, share_of
 from collapse_lab.runs import Run
 from collapse_lab.study.asked import PLAIN, Asked
 from collapse_lab.train.checkpoint import prune_checkpoints
-from collapse_lab.train.config import Config
+from collapse_lab.train.config import Config, SaveConfig
 from collapse_lab.train.load import load_step
 
 BATCH = 512
@@ -114,7 +114,7 @@ def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[
     if test.classes and not probe_path(run).is_file():
         probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
     gather(run)
-    prune_checkpoints(run, steps[-1], keep=1, at=())
+    prune_checkpoints(run, steps[-1], SaveConfig(keep=1))
 
 
 def origin(run: Run, step: int) -> dict[str, Any]:

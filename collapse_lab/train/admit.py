@@ -20,7 +20,7 @@ def admit(run: Run, config: Resolved, images: Images) -> bool:
     fingerprint = images.fingerprint()
     if run.exists():
         record = run.read()
-        _refuse_another(run, record, config, fingerprint)
+        refuse_another(run, record, config, fingerprint)
         _warn_of_passed(run, int(record.get("step", 0)), config.save.at)
         if record["status"] == "finished":
             return True
@@ -46,7 +46,8 @@ def _warn_of_passed(run: Run, step: int, at: tuple[int, ...]) -> None:
         warnings.warn(f"{note}; train in a new folder to have them", stacklevel=4)
 
 
-def _refuse_another(run: Run, record: dict[str, Any], config: Config, fingerprint: str) -> None:
+def refuse_another(run: Run, record: dict[str, Any], config: Config, fingerprint: str) -> None:
+    """Raise ValueError, showing both values, where run.json is of another configuration or other images."""
     there = record.get("data", {}).get("fingerprint")
     # A run of an older version lacks the keys that came later; they are what it was: the defaults.
     found = _differences(completed(record.get("config", {})), config.identity())

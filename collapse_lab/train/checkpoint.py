@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from collapse_lab.runs import Run, checksum, write_atomically, write_text
+from collapse_lab.train.config import SaveConfig
 
 
 def save_checkpoint(run: Run, step: int, payload: dict[str, Any]) -> Path:
@@ -17,14 +19,40 @@ def save_checkpoint(run: Run, step: int, payload: dict[str, Any]) -> Path:
     path = run.checkpoint(step)
 
     def write(part: Path) -> None:
-        try:
-            torch.save(payload, part)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+        with part.open("wb", buffering=0) as file:
+            kept = _Kept(file)
+            try:
+                torch.save(payload, cast("IO[bytes]", kept))
+            except RuntimeError as error:
+                raise (kept.fault or error) from None
         write_text(_sum(path), checksum(part) + "\n")  # before the rename: no moment has a file without its sum
 
     write_atomically(path, write)
     return path
+
+
+def write_some(file: io.RawIOBase, data: memoryview) -> int:
+    """How many bytes the system took."""
+    return file.write(data) or 0
+
+
+class _Kept(io.RawIOBase):
+    """A file that remembers its fault (a full disk): torch ends a file all the same, and complains of that instead."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        whole = memoryview(data).cast("B")
+        written = 0
+        while written < len(whole):  # the system may take part of it
+            try:
+                written += write_some(self._file, whole[written:])
+            except OSError as error:
+                self.fault = error
+                raise
+        return written
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -69,22 +97,23 @@ def checkpoint_of(run: Run, step: int | None = None) -> dict[str, Any]:
     return payload
 
 
-def prune_checkpoints(run: Run, step: int, keep: int, at: tuple[int, ...]) -> None:
-    """Of the checkpoints up to `step`, delete all but the newest `keep` and those of the steps `at`.
+def prune_checkpoints(run: Run, step: int, save: SaveConfig) -> None:
+    """Of the checkpoints up to `step`, delete all but the newest `save.keep` and those that last.
 
     Later ones can only be torn ones that a resumed run passed over: they must not push out a whole one.
     """
     found = run.checkpoints()
-    passing = [number for number in found if number <= step and number not in at]
-    for number in passing[: max(0, len(passing) - keep)]:
+    passing = [number for number in found if number <= step and not save.lasting(number)]
+    for number in passing[: max(0, len(passing) - save.keep)]:
         found[number].unlink()
         _sum(found[number]).unlink(missing_ok=True)
 
 
 def sweep_parts(run: Run) -> None:
     """Delete what a killed writer left half-written; only the holder of the run's lock may."""
-    for part in (run.path / "checkpoints").glob(".*.part"):
-        part.unlink(missing_ok=True)
+    for folder in (run.path, run.path / "checkpoints"):
+        for part in folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -145,6 +145,7 @@ class OptimConfig(_Section):
     min_lr: float = Field(default=0.0, ge=0)
     betas: tuple[Share, Share] = (0.9, 0.95)
     weight_decay: float = Field(default=0.05, ge=0)
+    clip: float = Field(default=0, ge=0, description="the largest norm of all gradients together; 0 leaves them")
     warmup: int | None = Field(default=None, ge=0, description="steps")
     warmup_epochs: float | None = Field(default=None, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -157,12 +158,42 @@ class OptimConfig(_Section):
         return _one_of(_one_of(values, "lr", "base_lr", 1.5e-4), "warmup", "warmup_epochs", 0)
 
 
+class ComputeConfig(_Section):
+    """How steps are computed. All but `precision` leaves the run the same run, equal up to rounding.
+
+    precision: "float32"; "bf16", products in bfloat16 under autocast with float32 weights; "float64", for tests.
+    tf32: float32 products of a GPU in TensorFloat-32. compile: every block through torch.compile. accumulate: parts
+    that a rank's share of a batch is computed in, one after another. recompute: what lies inside the encoder's blocks
+    is computed again in the backward pass, not kept. patience: seconds that a rank waits for another, then it fails.
+    There is no channels-last switch: blocks work on (image, position, channel), whose channels lie last anyhow.
+    """
+
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    tf32: bool = False
+    compile: bool = False
+    accumulate: int = Field(default=1, ge=1)
+    recompute: bool = False
+    patience: PositiveFloat = 600
+
+
 class SaveConfig(_Section):
-    """Checkpoints at the start, every so many steps and at the end: the newest `keep`, and all of the steps `at`."""
+    """Checkpoints at the start, every so many steps and at the end.
+
+    Kept are the newest `keep`, those of the steps `at`, and those of every multiple of `keep_every` (0: of none).
+    """
 
     every: int = Field(default=100, ge=1)
     keep: int = Field(default=2, ge=1)
+    keep_every: int = Field(default=0, ge=0)
     at: tuple[int, ...] = ()
+
+    def lasting(self, step: int) -> bool:
+        """Whether the checkpoint of `step` stays, however many come after it."""
+        return step in self.at or (self.keep_every > 0 and step % self.keep_every == 0)
+
+    def due(self, step: int) -> bool:
+        """Whether there is to be a checkpoint of `step`."""
+        return step % self.every == 0 or self.lasting(step)
 
 
 class EvalConfig(_Section):
@@ -176,6 +207,9 @@ class Config(_Section):
 
     As long as a run is said in `steps` (300 without a word) or in `epochs`; `init_from` is what `load_model` reads,
     and the encoder starts from it.
+
+    on_nonfinite: what a step does whose loss or gradient is not finite. "stop" ends the run there; "skip" leaves its
+    update out and goes on, until there are more than `skip_limit` such steps in a row.
     """
 
     out: str = "runs/run"
@@ -186,10 +220,14 @@ class Config(_Section):
     log_every: int = Field(default=10, ge=1)
     threads: int = Field(default=0, ge=0, description="0 leaves PyTorch's own choice")
     device: str = "auto"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    skip_limit: int = Field(default=10, ge=1)
+    tensorboard: bool = Field(default=False, description="also write what is logged to RUN/tensorboard/training")
     model: ModelConfig = ModelConfig()
     objective: AnyObjective = FCMAEConfig()
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
+    compute: ComputeConfig = ComputeConfig()
     save: SaveConfig = SaveConfig()
     eval: EvalConfig = EvalConfig()
 
@@ -202,11 +240,14 @@ class Config(_Section):
         """What decides the weights: two runs with equal identity and equal images are the same run.
 
         Not in it: where the run lies, what is logged and evaluated and which checkpoints are kept (a study may ask for
-        more of them later), device and threads (they void the bit-equality, not the run), and the name of the data: the
-        images themselves are compared, by fingerprint, so a folder may move.
+        more of them later), device, threads and ways of computing (they void the bit-equality, not the run), what is
+        done of a non-finite loss (no other step knows), and the name of the data: the images themselves are compared,
+        by fingerprint, so a folder may move.
         """
-        outside: dict[str, Any] = dict.fromkeys(("out", "device", "threads", "log_every", "save", "eval"), True)
-        return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}}, exclude_none=True)
+        aside = ("out", "device", "threads", "log_every", "save", "eval", "tensorboard", "on_nonfinite", "skip_limit")
+        outside: dict[str, Any] = dict.fromkeys(aside, True)
+        ways = set(ComputeConfig.model_fields) - {"precision"}
+        return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}, "compute": ways}, exclude_none=True)
 
 
 def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:

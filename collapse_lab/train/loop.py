@@ -3,49 +3,111 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from collapse_lab import draws
 from collapse_lab.data.randaugment import require_torchvision
-from collapse_lab.data.source import Images, normalise, open_images
+from collapse_lab.data.source import Batch, Images, normalise, open_images
 from collapse_lab.objectives.outcome import Objective, Outcome
-from collapse_lab.runs import Run, environment, now, read_lines
-from collapse_lab.train import log, signals
+from collapse_lab.runs import Run, now, read_lines
+from collapse_lab.train import resume, signals
 from collapse_lab.train.admit import admit
 from collapse_lab.train.ahead import ahead
 from collapse_lab.train.average import Average
 from collapse_lab.train.build import build
-from collapse_lab.train.checkpoint import newest_checkpoint, prune_checkpoints, save_checkpoint, sweep_parts
+from collapse_lab.train.checkpoint import newest_checkpoint
 from collapse_lab.train.config import Config
 from collapse_lab.train.evaluate import best, evaluate
 from collapse_lab.train.layers import layer_scales
 from collapse_lab.train.load import initial
-from collapse_lab.train.optim import Scale, adamw, set_learning_rate
+from collapse_lab.train.nonfinite import Guard, Watch
+from collapse_lab.train.optim import Scale, adamw
 from collapse_lab.train.order import step_indices
 from collapse_lab.train.pixels import pixels_of
+from collapse_lab.train.place import Place, entered
 from collapse_lab.train.resolve import Resolved, require_labels, resolve
+from collapse_lab.train.step import clipped, gradients, update
+from collapse_lab.train.telemetry import Pace, Telemetry, read_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What a caller sees after each step: `model` is the encoder; `loss` a tensor, reading it waits for the device."""
+    """What a caller sees after each step: `model` is the encoder; `loss` a tensor, reading it waits for the device.
+
+    Of several ranks the first alone calls, and the loss is that of its own images.
+    """
 
     step: int
     steps: int
     model: nn.Module
     loss: Tensor
+    lr: float
     run: Run
 
 
 OnStep = Callable[[State], object]
+
+
+class Part(NamedTuple):
+    """Some images of a step, and their places in its batch of all ranks."""
+
+    places: Tensor
+    batch: Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a run works with, all of it checked."""
+
+    run: Run
+    config: Resolved
+    place: Place
+    images: Images
+    tests: Images | None
+    objective: Objective
+    telemetry: Telemetry
+
+    def places(self, step: int) -> Tensor:
+        """Of the images that a step sees, all ranks together: a function of (seed, step)."""
+        return step_indices(self.config.seed, step, self.config.data.batch, len(self.images))
+
+    def read(self, step: int) -> list[Part]:
+        """This rank's images of a step, in the parts that they are computed in."""
+        return [self.part(step, index) for index in self.place.parts(self.config.data.batch)]
+
+    def part(self, step: int, index: Tensor) -> Part:
+        """The images at some places of a step's batch."""
+        read = self.images.pinned if self.place.device.type == "cuda" else self.images.stored
+        return Part(index, read(self.places(step)[index]))
+
+    def forward(self, network: nn.Module, step: int, part: Part) -> Outcome:
+        """The objective, which `network` calls, on some images of a step.
+
+        All that is random of an image is a function of (seed, step, its place in the global batch).
+        """
+        config, device = self.config, self.place.device
+        drawn = draws.Draws(seed=config.seed, step=step, index=part.places.to(device, non_blocking=True))
+        pixels = pixels_of(part.batch.image.to(device, non_blocking=True), drawn, config.data)
+        labels = part.batch.label.to(device, non_blocking=True)
+        with self.place.autocast():
+            outcome: Outcome = network(pixels.to(self.place.dtype), labels, generator=drawn)
+        return outcome
+
+    def guard(self) -> Guard:
+        """What stops the run where steps or weights are not finite."""
+        limit = self.config.skip_limit if self.config.on_nonfinite == "skip" else 0
+        writes = self.place.ranks.first
+        return Guard(
+            run=self.run, images=self.images, places=self.places, rate=self.config.rate, limit=limit, writes=writes
+        )
 
 
 def train(config: Config, on_step: OnStep | None = None) -> Path:
@@ -53,104 +115,109 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
 
     `on_step` is called after every step; when it returns True the run is saved and stopped. A finished run returns at
     once. SIGINT and SIGTERM finish the step, save, and then raise KeyboardInterrupt or SystemExit(143). Whatever
-    stops a run, the same call goes on from its newest checkpoint. What the configuration leaves open (see `resolve`)
-    is settled once the images are known, and written so. Raises ValueError for settings that do not fit or
-    a folder of another configuration, LookupError for unknown names, RuntimeError when another process has the
-    folder, OSError when it cannot be written, FloatingPointError for a non-finite loss.
+    stops a run, the same call goes on from its newest checkpoint. Where torchrun started several processes all of them
+    call this, and the first one writes. Raises ValueError for settings that do not fit or a folder of another
+    configuration, LookupError for unknown names, RuntimeError when another process has the folder or another rank
+    failed, OSError when it cannot be written, FloatingPointError for a loss or gradient that is not finite.
     """
     run = Run(Path(config.out))
-    _rehearse(config)
-    images = open_images(config.data.uri, "train", config.data.size)
-    tests = open_images(config.data.uri, "test", config.data.size) if config.eval.every else None
-    resolved = resolve(config, images=len(images), classes=len(images.classes))
-    require_labels(resolved, images, tests)
-    objective = _begun(run, resolved)
-    with run.locked():
-        if admit(run, resolved, images):
+    with ExitStack() as leaving:
+        ready = prepare(run, config, leaving.enter_context(entered(config)))
+        ranks = ready.place.ranks
+        if ranks.from_first(lambda: _admitted(ready, leaving), "begin"):
             return run.path
-        with signals.noted() as received, _threads(config.threads), _recorded(run):
-            _descend(run, resolved, images, tests, objective, on_step, received)
+        received = leaving.enter_context(signals.noted())
+        leaving.enter_context(resume.recorded(run, writes=ranks.first))
+        leaving.enter_context(ready.telemetry.open())
+        _descend(ready, on_step, received)
     signals.obey(received)
     return run.path
 
 
-def _descend(
-    run: Run,
-    config: Resolved,
-    images: Images,
-    tests: Images | None,
-    objective: Objective,
-    on_step: OnStep | None,
-    received: list[int],
-) -> None:
-    device = _device(config.device)
-    objective.to(device).train()
+def prepare(run: Run, config: Config, place: Place) -> Prepared:
+    """Build and check everything before any work; writes nothing. Raises what `train` raises of a configuration."""
+    _rehearse(config)
+    place.parts(config.data.batch)
+    images = _opened(config, place)
+    tests = open_images(config.data.uri, "test", config.data.size) if config.eval.every else None
+    resolved = resolve(config, images=len(images), classes=len(images.classes))
+    require_labels(resolved, images, tests)
+    return Prepared(
+        run=run,
+        config=resolved,
+        place=place,
+        images=images,
+        tests=tests,
+        objective=_begun(run, resolved),
+        telemetry=Telemetry(run, writes=place.ranks.first, tensorboard=config.tensorboard),
+    )
+
+
+def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> None:
+    run, config, place, objective = ready.run, ready.config, ready.place, ready.objective
+    ranks, device = place.ranks, place.device
+    network = place.prepare(objective)
     scales = _scales(config, objective)
     optimizer = adamw(objective, config.optim.lr, config.optim.betas, config.optim.weight_decay, scales)
     average = Average(objective, config.optim.ema) if config.optim.ema else None
-    kept = {"model": objective, "optimizer": optimizer, **({"average": average} if average else {})}
-    first = saved = _restore(run, kept)
-    _begin(run, first, device)
+    watch, guard = Watch(device), ready.guard()
+    kept: dict[str, resume.Kept] = {"model": objective, "optimizer": optimizer, "nonfinite": watch}
+    if average is not None:
+        kept["average"] = average
+    first = saved = resume.restore(run, kept, place)
+    ranks.from_first(lambda: resume.begin(run, first, place), "begin")
     if first == 0:
-        _save(run, config, 0, objective, kept)
+        ranks.from_first(lambda: resume.save(run, config.save, 0, objective, kept), "save the run")
 
-    began = time.perf_counter()
-    bad = torch.full((), -1, device=device)  # the first step whose loss was not finite
-    places = (step_indices(config.seed, step, config.data.batch, len(images)) for step in range(first, config.steps))
-    read = images.pinned if device.type == "cuda" else images.stored
-    for step, batch in enumerate(ahead(read, places), first):
-        # The batch, and the random numbers of its samples, are functions of (seed, step).
+    began, pace = time.perf_counter(), Pace(config.data.batch, first)
+    for step, parts in enumerate(ahead(ready.read, range(first, config.steps)), first):
         lr = config.rate(step)
-        index = torch.arange(config.data.batch, device=device)
-        drawn = draws.Draws(seed=config.seed, step=step, index=index)
-        pixels = pixels_of(batch.image.to(device, non_blocking=True), drawn, config.data)
-        outcome: Outcome = objective(pixels, batch.label.to(device), generator=drawn)
-
-        # A non-finite loss is remembered on the device and read where the device is waited for anyway.
-        done = step + 1
-        stop = done == config.steps
-        due = stop or done % config.log_every == 0
-        save = stop or done % config.save.every == 0 or done in config.save.at
-        bad = torch.where((bad < 0) & ~outcome.loss.isfinite(), step, bad)
-        if (due or save or device.type == "cpu") and (at := int(bad)) >= 0:
-            raise _diverged(f"the loss of step {at} is", at, saved, run, config)
-
-        set_learning_rate(optimizer, lr)
         optimizer.zero_grad(set_to_none=True)
-        outcome.loss.backward()
-        optimizer.step()
+        averages = gradients(network, partial(ready.forward, network, step), parts)
+        norm = clipped(objective, config.optim.clip)
+
+        # Whether the loss or a gradient is not finite is found, and the update left out, on the device itself ...
+        bad_loss, bad_norm = ranks.any(torch.stack([~averages["loss"].isfinite(), ~norm.isfinite()]))
+        watch.note(step, bad_loss, bad_loss | bad_norm)
+        update(optimizer, lr, bad_loss | bad_norm)
         if average is not None:
             average.update(objective)
 
+        # ... and read only where the device is waited for anyway.
+        done = step + 1
+        stop = done == config.steps
+        due, save = stop or done % config.log_every == 0, stop or config.save.due(done)
+        if due or save or device.type == "cpu":
+            guard.tell(watch, saved)
         numbers: dict[str, float] = {}
         if due:
-            speed = config.data.batch * (done - first) / (time.perf_counter() - began)
-            values = {name: value.item() for name, value in {"loss": outcome.loss, **outcome.metrics}.items()}
-            numbers = {**values, "lr": lr, "images_per_second": round(speed, 1)}
-        if tests is not None and (stop or done % config.eval.every == 0):
-            numbers |= evaluate(objective, tests, config, device, average)
+            values = {name: ranks.mean(value) for name, value in averages.items()}
+            numbers = {**read_numbers({**values, "grad_norm": norm}), "lr": lr, "images_per_second": pace(done)}
+            numbers |= {"skipped": watch.total} if watch.total else {}
+        if ready.tests is not None and ranks.first and (stop or done % config.eval.every == 0):
+            numbers |= evaluate(objective, ready.tests, config, device, average)
         if numbers:
-            log.append(run.log, {"step": done, **numbers})
-        if on_step is not None:
-            state = State(step=done, steps=config.steps, model=objective.encoder, loss=outcome.loss.detach(), run=run)
+            ready.telemetry.write(done, numbers)
+        if on_step is not None and ranks.first:
+            state = State(step=done, steps=config.steps, model=objective.encoder, loss=averages["loss"], lr=lr, run=run)
             stop = on_step(state) is True or stop
-        stop = stop or bool(received)
+        stop = signals.agreed(received, stop, ranks)
         if save or stop:
-            if not _finite(objective):
-                raise _diverged(f"the weights after step {step} are", step, saved, run, config)
-            _save(run, config, done, objective, kept)
+            guard.tell(watch, saved)
+            guard.refuse_broken(objective, step, saved)
+            ranks.from_first(lambda: resume.save(run, config.save, done, objective, kept), "save the run")  # noqa: B023
             saved = done
-            if tests is not None:  # of the log, which going on from a checkpoint cuts to it
+            if ready.tests is not None and ranks.first:  # of the log, which going on from a checkpoint cuts to it
                 run.update(best=best(read_lines(run.log)))
         if stop:
             status = "finished" if done == config.steps else "interrupted"
-            run.update(status=status, step=done, stopped=now(), seconds=round(time.perf_counter() - began, 1))
+            facts = {"step": done, "stopped": now(), "seconds": round(time.perf_counter() - began, 1)}
+            ranks.from_first(lambda: run.update(status=status, **facts), "say that it stopped")  # noqa: B023
             return
 
 
 def _rehearse(config: Config) -> None:
     """One forward without values, before anything is read or written: what does not fit is refused here."""
-    _device(config.device)
     if config.data.randaugment:
         require_torchvision()
     rehearsed = resolve(config, images=config.data.batch, classes=config.model.classes or 2)
@@ -176,75 +243,16 @@ def _scales(config: Resolved, objective: Objective) -> Scale | None:
     return layer_scales(objective.encoder.architecture["depths"], config.optim.layer_decay, config.optim.layers)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _opened(config: Config, place: Place) -> Images:
+    """The images; raises ValueError where another rank has others."""
+    ranks = place.ranks
+    images = ranks.attempt(lambda: open_images(config.data.uri, "train", config.data.size), "open the images")
+    if ranks.world > 1 and len(found := set(ranks.told(images.fingerprint()))) > 1:
+        raise ValueError(f"the ranks see {len(found)} different sets of images at {config.data.uri}; copy one to all")
+    return images
 
 
-@contextmanager
-def _recorded(run: Run) -> Iterator[None]:
-    """Whatever ends the run early is written into run.json before it goes on its way."""
-    try:
-        yield
-    except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
-        with suppress(OSError):  # the disk may be the very reason
-            run.update(status=status, error=f"{type(error).__name__}: {error}", stopped=now())
-        raise
-
-
-def _restore(run: Run, kept: Mapping[str, Any]) -> int:
-    """Load the newest whole checkpoint, if there is one; the step it stands at."""
-    sweep_parts(run)
-    payload = newest_checkpoint(run)
-    if payload is None:
-        return 0
-    for name, part in kept.items():
-        part.load_state_dict(payload[name])
-    log.cut(run.log, payload["step"])
-    return int(payload["step"])
-
-
-def _begin(run: Run, first: int, device: torch.device) -> None:
-    """Say where the run goes on, and what makes it differ from one that was never stopped."""
-    record, threads = run.read(), torch.get_num_threads()
-    recorded = record.get("threads", threads)
-    if recorded != threads:
-        note = f"{run.path} began with {recorded} threads; with {threads} it will not be bit-equal to an unbroken run"
-        warnings.warn(note, stacklevel=5)
-    if record["status"] == "failed":
-        warnings.warn(f"{run.path} had failed ({record.get('error')}); it goes on from step {first}", stacklevel=5)
-    facts = environment()
-    run.update(status="running", error=None, device=str(device), threads=recorded, step=first, **facts)
-
-
-def _save(run: Run, config: Config, step: int, objective: Objective, kept: Mapping[str, Any]) -> None:
-    states = {name: part.state_dict() for name, part in kept.items()}
-    save_checkpoint(run, step, {"step": step, "architecture": objective.encoder.architecture, **states})
-    prune_checkpoints(run, step, config.save.keep, config.save.at)
-
-
-def _finite(module: nn.Module) -> bool:
-    """So that no checkpoint ever holds a NaN, and every one can be gone on from."""
-    return all(bool(value.isfinite().all()) for value in module.state_dict().values())
-
-
-def _diverged(what: str, step: int, saved: int, run: Run, config: Resolved) -> FloatingPointError:
-    lr = config.rate(step)
-    return FloatingPointError(
-        f"{what} not finite (learning rate {lr:.3g}); the last good checkpoint is {run.checkpoint(saved)}; "
-        f"lower optim.lr or lengthen optim.warmup, in a new run"
-    )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.partition(":")[0] not in ("cpu", "cuda") or (name != "cpu" and not torch.cuda.is_available()):
-        raise ValueError(f"device {name!r} cannot be used here; use 'auto', 'cpu', or 'cuda' where there is a GPU")
-    return torch.device(name)
+def _admitted(ready: Prepared, leaving: ExitStack) -> bool:
+    """Lock the run's folder until all is left; whether the run in it is already finished."""
+    leaving.enter_context(ready.run.locked())
+    return admit(ready.run, ready.config, ready.images)

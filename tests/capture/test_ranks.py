@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import multiprocessing
 
-from collapse_lab.capture.ranks import Ranks, joined, meeting, share_of
 from collapse_lab.capture.store import load_capture
+from collapse_lab.ranks import Ranks, joined, meeting, share_of
 from tests.capture.same import assert_same_capture
 from tests.capture.together import BATCHES, WORLD, captured, work
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from collapse_lab.capture.ranks import joined, share_of
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.replicates import without_each
+from collapse_lab.ranks import joined, share_of
 from tests.capture.small import LAYOUT, SITES, Small, images, observe
 
 WORLD = 2

@@ -16,6 +16,7 @@ from collapse_lab.train.checkpoint import (
     save_checkpoint,
     sweep_parts,
 )
+from collapse_lab.train.config import SaveConfig
 from collapse_lab.train.load import load_model, load_step
 from collapse_lab.train.loop import train
 from tests.test_runs import files_no_larger_than
@@ -59,7 +60,7 @@ def test_a_checkpoint_without_its_checksum_is_not_trusted(own):
 
 def test_torn_later_checkpoints_do_not_push_out_whole_ones(own):
     tear(own, 8)
-    prune_checkpoints(own, 6, 1, ())
+    prune_checkpoints(own, 6, SaveConfig(keep=1))
     assert list(own.checkpoints()) == [6, 8]
 
 

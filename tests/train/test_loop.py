@@ -44,7 +44,7 @@ def test_a_run_is_a_folder_a_person_can_read(unbroken):
     assert record["data"]["images"] == 1000
     lines = read(unbroken / "log.jsonl")
     assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    assert set(lines[0]) == {"step", "loss", "lr", "images_per_second"}
+    assert set(lines[0]) == {"step", "loss", "grad_norm", "lr", "images_per_second"}
 
 
 @pytest.mark.parametrize("stop", range(1, 8))
