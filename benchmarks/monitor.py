@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.claims import Claim, interleaved, main, ratio
+from collapse_lab.capture.batches import first_image, read_batches
+from collapse_lab.capture.hooks import observe
+from collapse_lab.capture.scout import scout
+from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.monitor import KEPT, monitor
-from collapse_lab.findings.table import analyze, capture
+from collapse_lab.findings.table import analyze
 from collapse_lab.metrics._metric import HEADLINE
 from collapse_lab.models.convnext import ConvNeXt, build_model
 
@@ -80,13 +85,15 @@ def overheads(model: ConvNeXt, batch: dict[str, torch.Tensor], rounds: int) -> t
 def passes(model: ConvNeXt, batch: dict[str, torch.Tensor], rounds: int) -> dict[str, list[float]]:
     """Seconds of the bare forward, of the pass with statistics, and of the metrics of one pass; they take turns."""
     seen: list[Capture] = []
+    settings = Settings(positions=POSITIONS, groups=0, keep_rows=KEPT, across_ranks=False)
+    places = scout(model, SITES, first_image(next(read_batches([batch], Counter()))))
 
     def forward() -> None:
         with torch.no_grad():
             model(batch["image"])
 
     def passed() -> None:
-        seen[:] = [capture(model, [batch], sites=SITES, positions=POSITIONS, groups=0, keep_rows=KEPT)]
+        seen[:] = [observe(model, [batch], places=places, settings=settings)]
 
     def measured() -> None:
         analyze(seen[0], metrics=HEADLINE)

@@ -32,6 +32,8 @@ def read_batches(batches: Iterable[Any], repeats: Counter[int]) -> Iterator[Seen
     not matter. A second image of the same identity gets a running suffix, and `repeats` counts it. A batch without
     an image is passed over. Raises TypeError or ValueError for a batch of another form.
     """
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"batches must be an iterable of batches of images, got {type(batches).__name__}")
     for batch in batches:
         if isinstance(batch, Mapping):
             if "image" not in batch:

@@ -74,8 +74,9 @@ def plan(places: Sequence[Place], wish: Wish, limit: int | None = None) -> Budge
 def _noted(found: Budget, groups: int, places: Sequence[Place]) -> Budget:
     notes = []
     if found.groups != groups:
+        fewer = f"{found.groups} groups" if found.groups > 1 else "1 group"
         without = ", no intervals over images" if found.groups < 2 else ""
-        notes.append(f"to fit the memory limit: {found.groups} groups of images instead of {groups}{without}")
+        notes.append(f"to fit the memory limit: {fewer} of images instead of {groups}{without}")
     if found.diagonal:
         named = ", ".join(found.diagonal[:3]) + (" ..." if len(found.diagonal) > 3 else "")
         notes.append(

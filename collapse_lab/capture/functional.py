@@ -32,11 +32,12 @@ def explain_functional(model: nn.Module, pattern: str) -> str:
     around = [_below(path, name) for name in (before, after) if name]
     others = f" (and {len(found) - 1} more such calls in this model)" if len(found) > 1 else ""
     where = f"the modules around it are {' and '.join(around)}" if around else "there is no module beside it"
-    instead = f"what goes into the next one, as '{_below(path, after)}@input'" if after else repr(path or before)
-    return (
-        f": {owner} calls {said} inside its forward{others}, which is no module and cannot be hooked; "
-        f"{where}; capture {instead}"
-    )
+    module = "make it a module of its own, such as nn.GELU()"
+    instead = f"capture {path or before!r}" if path or before else module
+    if after:
+        instead = f"capture what goes into the next one, as '{_below(path, after)}@input'"
+    what = f"{owner} calls {said} inside its forward{others}, which is no module and cannot be hooked"
+    return f": {what}; {where}; {instead}"
 
 
 def _wanted(pattern: str) -> frozenset[str]:
@@ -54,13 +55,14 @@ def _calls(module: nn.Module) -> Iterator[tuple[str, str, str, str]]:
     """(function, as it is written, module called before it, module called after it) of each such call in a forward."""
     if not module._modules:  # nn.GELU calls F.gelu: there the module is the answer
         return
-    events = list(_events(_forward(type(module))))
+    forward = _forward(type(module))
+    events = list(_events(forward, next((node.arg for node in ast.walk(forward) if isinstance(node, ast.arg)), "self")))
     called = [name if name in module._modules else "" for _, name in events]
     for place, (said, _) in enumerate(events):
         if said:
             before = next((name for name in reversed(called[:place]) if name), "")
             after = next((name for name in called[place + 1 :] if name), "")
-            yield said.split(".")[-1], said, before, after
+            yield re.split(r"[. ]", said)[-1], said, before, after
 
 
 def _forward(kind: type[nn.Module]) -> ast.AST:
@@ -70,18 +72,22 @@ def _forward(kind: type[nn.Module]) -> ast.AST:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _events(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Calls in the order in which they run: (function, "") of an activation, ("", name) of `self.NAME(...)`."""
+def _events(node: ast.AST, own: str) -> Iterator[tuple[str, str]]:
+    """Calls in the order in which they run: (function, "") of an activation, ("", name) of `self.NAME(...)`.
+
+    `own` is what the forward calls its module, nearly always self.
+    """
     for inside in ast.iter_child_nodes(node):
-        yield from _events(inside)
+        yield from _events(inside, own)
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
     name, owner = node.func.attr, node.func.value
-    if isinstance(owner, ast.Name) and owner.id == "self":
+    if isinstance(owner, ast.Name) and owner.id == own:
         yield "", name
     elif name in _FUNCTIONS | _NORMS:
         library = owner.id if isinstance(owner, ast.Name) else getattr(owner, "attr", "")
-        yield f"{'F' if library == 'functional' else library if library in _LIBRARIES else ''}.{name}", ""
+        written = "F" if library == "functional" else library if library in _LIBRARIES else "a tensor's "
+        yield f"{written}{'' if written.endswith(' ') else '.'}{name}", ""
 
 
 def _below(path: str, name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,7 @@ from collapse_lab.capture.budget import Wish, plan
 from collapse_lab.capture.ending import Ending, summed_up
 from collapse_lab.capture.firing import run_model, watching
 from collapse_lab.capture.saved import Saving, skip_done
-from collapse_lab.capture.scout import scout
+from collapse_lab.capture.scout import Place, scout
 from collapse_lab.capture.settings import Settings
 from collapse_lab.capture.store import Capture
 from collapse_lab.capture.taken import Taken
@@ -29,7 +29,8 @@ def observe(
     model: nn.Module,
     batches: Iterable[Any],
     *,
-    sites: Iterable[str],
+    sites: Iterable[str] = (),
+    places: Sequence[Place] = (),
     settings: Settings = PLAIN,
     ending: Ending = NOTHING_MORE,
 ) -> Capture:
@@ -41,8 +42,9 @@ def observe(
     `settings.keep_rows` rows a site, and all positions of `keep_maps` images, are kept. `memory_limit` bytes are kept
     to, and `on_budget` is told before the pass what it takes: see `budget.plan`. `accumulation` "float32" sums each
     block's products in float32, whose floor is recorded. Model mode and hooks are restored whatever happens. One image
-    goes ahead of the pass: what `scout` refuses is refused before it. Raises ValueError as well for no images, or a
-    module that does not run equally often in every batch.
+    goes ahead of the pass: what `scout` refuses is refused before it; with `places`, which `scout` found in a model of
+    this make before, none does. Raises ValueError as well for no images, or a module that does not run equally often in
+    every batch.
 
     With `save_to`, a folder, the pass is saved there after every `save_every` batches, and one of the same settings
     that was interrupted goes on from its last saving, to the same result: the batches that are done are read again, not
@@ -54,6 +56,8 @@ def observe(
     to two ranks is counted among the repeated ones and, other than in one process, has the same identity both times.
     Where one rank fails all raise.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"the model must be an nn.Module, got {type(model).__name__}")
     # Neither inference_mode, even where the caller is in it: what the model or the images' source caches on the way,
     # and what the capture holds, may be needed in training later.
     with torch.inference_mode(mode=False), torch.no_grad(), meeting(settings.across_ranks) as ranks:
@@ -63,7 +67,7 @@ def observe(
         fingerprint = ending.keep_groups or saving is not None or ranks.world > 1
 
         def watching_from(first: Seen) -> Watch:
-            places = scout(model, sites, first_image(first), settings.layout)
+            found = places or scout(model, sites, first_image(first), settings.layout)
             wish = Wish(
                 policies=settings.positions,
                 groups=max(1, settings.groups),
@@ -71,10 +75,10 @@ def observe(
                 keep_groups=ending.keep_groups,
                 saved=saving is not None,
             )
-            budget = plan(places, wish, settings.memory_limit)
+            budget = plan(found, wish, settings.memory_limit)
             if settings.on_budget is not None:
                 settings.on_budget(budget)
-            return Watch(model, places, budget, settings, fingerprint=fingerprint)
+            return Watch(model, found, budget, settings, fingerprint=fingerprint)
 
         taken = ranks.attempt(lambda: _pass(model, batches, watching_from, saving), "capture its images")
         capture = summed_up(taken, ranks, ending)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from collapse_lab.capture.sites import INPUT, Site
@@ -49,7 +50,7 @@ def tensor_at(value: Any, site: Site) -> Tensor:
     found = tensors_in(inside)
     floating = {key: tensor for key, tensor in found.items() if tensor.is_floating_point()}
     if len(floating) == 1:
-        return next(iter(floating.values()))
+        return _plain(next(iter(floating.values())), site)
     if floating:
         deeper = {_joined(site.keys, key): tensor for key, tensor in floating.items()}
         raise TypeError(
@@ -62,6 +63,13 @@ def tensor_at(value: Any, site: Site) -> Tensor:
     raise TypeError(
         f"site {site.name!r} gives a {type(inside).__name__}, and no tensor in it; choose a module inside it"
     )
+
+
+def _plain(tensor: Tensor, site: Site) -> Tensor:
+    if tensor.layout is torch.strided and tensor.dtype.itemsize > 1:
+        return tensor
+    kind = "a sparse tensor" if tensor.layout is not torch.strided else str(tensor.dtype).removeprefix("torch.")
+    raise TypeError(f"site {site.name!r} gives {kind}, of which no sums are taken; choose a module beside it")
 
 
 def _at(value: Any, keys: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,18 +49,34 @@ class Place:
 def scout(model: nn.Module, patterns: Iterable[str], image: Seen, layout: Layout = None) -> tuple[Place, ...]:
     """Every site that the patterns choose, in the order in which they fire; `image` is a batch of one.
 
-    Raises LookupError for an unknown site, call or part, TypeError for what is no floating-point tensor, ValueError for
-    a compiled module, a site that never fires, or an axis order that is not known or does not fit: each by name, with
-    what to write.
+    A site that never fires is left out with a warning where it was not named but matched. Raises LookupError for an
+    unknown site, call or part, TypeError for what is no floating-point tensor, ValueError for no site at all, a
+    compiled module, a named site that never fires, or an axis order that is not known, does not fit, or is said of no
+    site: each by name, with what to write.
     """
-    places = survey(model, match_sites(model, patterns), image, layout)
+    _refuse_idle(model, layout)
+    asked = [patterns] if isinstance(patterns, str) else list(patterns)
+    places = survey(model, match_sites(model, asked), image, layout)
     silent = [place.name for place in places if not place.calls]
+    named = [name for name in silent if name in asked]
+    places = tuple(place for place in places if place.calls)
+    if named or not places:
+        never = ", ".join((named or silent)[:5]) or "no site was asked for"
+        raise ValueError(f"these sites never fired in a forward pass: {never}; leave them out, and name one that does")
     if silent:
-        raise ValueError(f"these sites never fired in a forward pass: {', '.join(silent[:5])}; leave them out")
+        warnings.warn(f"left out, for they never fired in a forward pass: {', '.join(silent)}", stacklevel=2)
     for place in places:
         if place.fault is not None:
             raise place.fault
     return places
+
+
+def _refuse_idle(model: nn.Module, layout: Layout) -> None:
+    """A layout that is said of no site of the model, chosen or not, is a slip of the pen."""
+    try:
+        match_sites(model, layout if isinstance(layout, Mapping) else ())
+    except LookupError as error:
+        raise LookupError(f"layout: {error}") from None
 
 
 def survey(model: nn.Module, names: Sequence[str], image: Seen, layout: Layout = None) -> tuple[Place, ...]:
@@ -83,7 +100,7 @@ class _Scouting:
 
     def taps(self) -> list[tuple[str, bool]]:
         """Every module, before and after it runs, but for what is compiled: a hook there would compile it anew."""
-        free = [path for path in find_sites(self.model) if is_hookable(self.model, path)]
+        free = [path for path in ("", *find_sites(self.model)) if is_hookable(self.model, path)]
         return [(path, before) for path in free for before in (True, False)]
 
     def take(self, firing: Firing) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from collapse_lab.capture.budget import Budget
 from collapse_lab.capture.layouts import Layout
-from collapse_lab.stats.moments import Accumulation
+from collapse_lab.stats.moments import EPS, Accumulation
 from collapse_lab.stats.positions import sampled_count
 
 
@@ -16,7 +17,9 @@ from collapse_lab.stats.positions import sampled_count
 class Settings:
     """Position policies, groups of images (under 2: no intervals), what is kept, and how; see `findings.table.capture`.
 
-    Raises ValueError for an unknown policy, negative numbers, or a folder to save to without a rhythm.
+    `facts` are plain values that say how the images were made: two passes of different facts are never one. Raises
+    ValueError for no or an unknown policy, an unknown accumulation, negative numbers, or a folder to save to without a
+    rhythm, TypeError for a limit that is no number of bytes.
     """
 
     positions: tuple[str, ...] = ("sampled:8", "pooled")
@@ -31,10 +34,17 @@ class Settings:
     save_to: Path | str | None = None
     save_every: int = 0
     across_ranks: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.positions:
+            raise ValueError("no position policy was asked for; give one or more, such as ('sampled:8', 'pooled')")
         for policy in self.positions:
             sampled_count(policy)
+        if self.accumulation not in EPS:
+            raise ValueError(f"accumulation is {' or '.join(map(repr, EPS))}, got {self.accumulation!r}")
+        if self.memory_limit is not None and not isinstance(self.memory_limit, int):
+            raise TypeError(f"memory_limit is a number of bytes, such as 800_000_000, got {self.memory_limit!r}")
         if min(self.groups, self.keep_rows, self.keep_maps) < 0:
             raise ValueError(
                 f"groups (under 2: no intervals), keep_rows and keep_maps are 0 or more, "

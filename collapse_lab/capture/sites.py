@@ -77,7 +77,8 @@ def match_sites(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 
     A pattern is a path with `*` for (part of) one name and `**` for any number of names; `*.act` is any path that ends
     in act; `kind:block` goes by `kind_of`, `class:GELU` by the module's class. Each may end in `#CALL` and `@PART`,
-    which stay as they are: `class:Linear@input`. Raises LookupError for a pattern that matches nothing, naming what
+    which stay as they are: `class:Linear@input`; "@PART" alone is a part of what the model itself gives or is given.
+    Raises LookupError for a pattern that matches nothing, naming what
     there is, or the activation that is called as a function and so is no module.
     """
     modules = find_sites(model)
@@ -85,15 +86,22 @@ def match_sites(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         wanted = read_site(pattern)
         found = {path for path, module in modules.items() if _fits_module(wanted.path, path, module)}
+        if not wanted.path and wanted.part:
+            found = {""}
         if not found:
             raise LookupError(_nothing(model, modules, pattern, wanted))
         chosen |= {Site(path=path, call=wanted.call, part=wanted.part) for path in found}
-    order = {path: place for place, path in enumerate(modules)}
+    order = {path: place for place, path in enumerate(("", *modules))}
     return [site.name for site in sorted(chosen, key=lambda site: (order[site.path], site.call or 0, site.part))]
 
 
 def _nothing(model: nn.Module, modules: dict[str, nn.Module], pattern: str, wanted: Site) -> str:
     """Why a pattern matches nothing, and what to write."""
+    if not modules:
+        return (
+            f"no site matches {pattern!r}: {type(model).__name__} has no module inside; its own output is that of "
+            f"module '0' of nn.Sequential(model)"
+        )
     twin = dict(model.named_modules(remove_duplicate=False)).get(wanted.path)
     first = next((path for path, module in modules.items() if module is twin), None)
     if first is not None:

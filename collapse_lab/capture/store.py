@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -203,9 +204,9 @@ def _stored(values: Tensor, dtype: str | None, site: str) -> Tensor:
         raise ValueError(f"rows are stored in {' or '.join(ROW_TYPES)}, got {dtype!r}")
     largest, most = values.abs().max().item() if values.numel() else 0.0, torch.finfo(ROW_TYPES[dtype]).max
     if not largest <= most:
-        raise ValueError(
-            f"site {site!r} has a kept number of size {largest:.4g}, {dtype} ends at {most:.4g}; store wider"
-        )
+        note = f"the rows of site {site!r} are stored as they came: one has a number of size {largest:.4g}"
+        warnings.warn(f"{note}, and {dtype} ends at {most:.4g}", stacklevel=4)
+        return values
     return values.to(ROW_TYPES[dtype])
 
 

@@ -43,7 +43,13 @@ class Account:
         said = {name: self.settings[name] for name in ("model", "architecture", "seed", "groups", "layouts")}
         repeated = self.images - len(self.times)
         counts = {"images": self.images, "repeated_images": repeated}
-        return {**said, **counts, "given_up": list(self.given_up), "shapes": dict(self.shapes)}
+        return {
+            **self.settings["images"],
+            **said,
+            **counts,
+            "given_up": list(self.given_up),
+            "shapes": dict(self.shapes),
+        }
 
     def merge(self, other: Account) -> Account:
         """Both together; raises ValueError naming the first setting in which they differ."""

@@ -67,6 +67,7 @@ class Watch:
                 "sites": [place.name for place in places],
                 "layouts": {place.name: place.layout for place in places},
                 "channels": {place.name: place.channels for place in places},
+                "images": dict(settings.facts),
                 **asked,
             }
         )
@@ -102,6 +103,12 @@ class Watch:
             raise ValueError(
                 f"site {site!r} gives {len(features)} images for a batch of {len(self.batch.id)}: "
                 f"its layout {layout!r} does not fit"
+            )
+        channels = self.facts["channels"][site]
+        if features.shape[2] != channels:
+            raise ValueError(
+                f"site {site!r} gives {features.shape[2]} channels, and gave {channels} for the first image: their "
+                f"number must not depend on the batch"
             )
         self.accumulators[site].update(
             features, self.batch.id, visible=self._visible(features), labels=self.batch.label

@@ -17,7 +17,6 @@ from collapse_lab.cli import (
     compare,
     convert,
     data,
-    demo,
     doctor,
     explain,
     lists,
@@ -25,6 +24,7 @@ from collapse_lab.cli import (
     reconstruct,
     report,
     runs,
+    study,
     train,
 )
 
@@ -52,7 +52,8 @@ for command in (
     report.report,
     reconstruct.reconstruct,
     doctor.doctor,
-    demo.demo,
+    study.study,
+    study.demo,
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

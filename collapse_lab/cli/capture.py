@@ -51,8 +51,10 @@ def capture(
     save_every: Annotated[int, typer.Option(min=0, help="Batches between savings to go on from; 0 saves none.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The capture's folder; a run's lies in the run.")] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side of the images; the model's own, or 224.")] = None,
-    mean: Annotated[Three | None, typer.Option(help="Of pixels in [0, 1]; the model's own, or ImageNet's.")] = None,
-    std: Annotated[Three | None, typer.Option(help="As --mean.")] = None,
+    mean: Annotated[
+        Three | None, typer.Option(metavar="R G B", help="Of pixels in [0, 1]; the model's own, or ImageNet's.")
+    ] = None,
+    std: Annotated[Three | None, typer.Option(metavar="R G B", help="As --mean.")] = None,
     layout: Annotated[
         list[str] | None, typer.Option("--layout", metavar="PATTERN=AXES", help="Order of a site's axes, repeatable.")
     ] = None,
@@ -86,6 +88,11 @@ def capture(
     )
     with joined() as (rank, _):
         asked = replace(asked, on_budget=None) if rank else asked  # the first process speaks for all
+        if not Run(Path(model)).exists() and not is_address(model) and not Path(model).is_dir():
+            raise FileNotFoundError(
+                f"{model} is no run, file or address; give a run's folder, weights, hf:REPO, timm:NAME, "
+                f"hub:REPO:ENTRY or py:module:function (which may build an untrained network)"
+            )
         if Run(Path(model)).exists() or not is_address(model):
             if averaged and out is None:
                 raise ValueError(f"{model} keeps captures of its weights as trained: say --out for those of --averaged")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -173,12 +174,14 @@ def _opened(name: str) -> tuple[nn.Module, int | None]:
     """A network, and the side of the images that its own configuration names."""
     from collapse_lab.models.convnext import SIZES
     from collapse_lab.models.weights.fetch import is_address
+    from collapse_lab.runs import Run
+    from collapse_lab.train.config import load_config
     from collapse_lab.train.load import open_model
 
     if name in SIZES or not is_address(name):
         return _network(name), None
-    opened = open_model(name)
-    return opened.model, opened.size
+    opened, run = open_model(name), Run(Path(name))
+    return opened.model, load_config(run.config).data.size if run.exists() else opened.size
 
 
 def _network(name: str, classes: int | None = None) -> nn.Module:

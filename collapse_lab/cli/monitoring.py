@@ -85,9 +85,20 @@ class Monitoring:
             output.human().print(f"collapse-lab: alert {alert.state}: {alert.text}", markup=False)
         return stop
 
+    def finish(self, path: Path) -> None:
+        """Of a run that was finished before, and so took no step, measure what it came to."""
+        from collapse_lab.runs import Run
+        from collapse_lab.train.load import load_step
+
+        if not self.watch.began:
+            run = Run(path)
+            step = max(run.checkpoints())
+            self.watch.model = load_step(run, step)
+            self.watch(step)
+
     def fired(self) -> list[Alert]:
-        """The alerts that stopped the training, if any did."""
-        return [alert for alert in self.watch.new if alert.stop]
+        """The alerts that stop the training, and are on."""
+        return self.watch.stops
 
 
 def probe_images(config: Config, count: int) -> dict[str, Tensor]:

@@ -63,6 +63,8 @@ def train(
     watching = None if options is None else monitoring.Monitoring(settings, options)
     with watching.watch if watching else nullcontext():
         path = _train(settings, watching)
+        if watching:
+            watching.finish(path)
     _say(settings, path, watching, json)
 
 

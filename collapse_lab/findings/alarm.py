@@ -63,10 +63,10 @@ class _Marks:
 
 @dataclass(kw_only=True)
 class _Lamp:
-    """Whether an alert is on, and for how many checks in a row its rule has held."""
+    """For how many checks in a row a rule has held, and the alert while it is on."""
 
-    on: bool = False
     held: int = 0
+    alert: Alert | None = None
 
 
 class Alarm:
@@ -118,10 +118,18 @@ class Alarm:
             holds = rule.beyond(row["value"], threshold)
             recovered = not rule.beyond(row["value"], _release(rule, threshold, reference))
         lamp.held = lamp.held + 1 if holds else 0
-        if (lamp.on and not recovered) or (not lamp.on and lamp.held < rule.checks):
+        on = lamp.alert is not None
+        if (on and not recovered) or (not on and lamp.held < rule.checks):
             return None
-        lamp.on = not lamp.on
-        return _alert(rule, row, reference, threshold, on=lamp.on)
+        change = _alert(rule, row, reference, threshold, on=not on)
+        lamp.alert = None if on else change
+        return change
+
+    @property
+    def stops(self) -> list[Alert]:
+        """The alerts of rules with "stop" that are on."""
+        lit = [lamp.alert for lamp in self._lamps.values() if lamp.alert is not None]
+        return [alert for alert in lit if alert.stop]
 
     def _refuse_blind(self, rows: Sequence[Row]) -> None:
         for rule in self.rules:

@@ -119,5 +119,8 @@ def read_rules(texts: Iterable[str], sites: Sequence[str]) -> tuple[Rule, ...]:
     rules = tuple(map(read_rule, [texts] if isinstance(texts, str) else texts))
     for rule in rules:
         if not any(map(rule.fits, sites)):
-            raise LookupError(f"{rule.text!r}: no watched site matches {rule.sites!r}{nearest(rule.sites, sites)}")
+            why = nearest(rule.sites, sites)
+            if rule.sites.startswith("class:"):
+                why = "; a rule goes by name, such as *.act or kind:act"
+            raise LookupError(f"{rule.text!r}: no watched site matches {rule.sites!r}{why}")
     return rules

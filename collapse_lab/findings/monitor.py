@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from collapse_lab.capture.batches import Seen, first_image, read_batches
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.layouts import Layout
-from collapse_lab.capture.scout import scout
+from collapse_lab.capture.scout import Place, scout
 from collapse_lab.capture.settings import Settings
 from collapse_lab.findings.alarm import Alarm, Alert, Row
 from collapse_lab.findings.alerts import read_rules
@@ -118,8 +118,8 @@ class Monitor:
             layout=layout,
             across_ranks=False,  # of many that train together one alone may watch
         )
-        self._sites = self._scouted(sites)
-        read = read_rules(rules, self._sites)
+        self._places = self._scouted(sites)
+        read = read_rules(rules, [place.name for place in self._places])
         asked = [metrics] if isinstance(metrics, str) else list(metrics)
         self._metrics = tuple(dict.fromkeys([*asked, *(rule.metric for rule in read)]))
         for name in self._metrics:
@@ -135,10 +135,10 @@ class Monitor:
         self.new: list[Alert] = []
 
     def __call__(self, step: int) -> bool:
-        """Measure if it is the first call or the step a multiple of `every`; True when a rule with "stop" goes on.
+        """Measure if it is the first call or the step a multiple of `every`; True while a rule with "stop" is on.
 
-        Where the run's folder holds checks of before this step, the first call goes on from them instead. Raises
-        ValueError for a step before the latest, and what a pass raises.
+        Where the run's folder holds checks of before this step, the first call goes on from them instead, with the
+        alerts that were on then. Raises ValueError for a step before the latest, and what a pass raises.
         """
         step = operator.index(step)
         if step < max(self._latest, 0):
@@ -148,7 +148,17 @@ class Monitor:
             self._begin(step)
         if step not in self._checks and not (self._checks and step % self.every):
             self._check(self.model, step)
-        return any(alert.stop for alert in self.new)
+        return bool(self.stops)
+
+    @property
+    def stops(self) -> list[Alert]:
+        """The alerts of rules with "stop" that are on."""
+        return self._alarm.stops
+
+    @property
+    def began(self) -> bool:
+        """Whether it was called at all."""
+        return self._latest >= 0
 
     def table(self) -> pd.DataFrame:
         """Every row so far, as of `analyze`: one a step, site, position policy and metric. Nothing has an interval."""
@@ -168,11 +178,11 @@ class Monitor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _scouted(self, sites: Iterable[str]) -> list[str]:
-        """The sites by the names that their rows will have; what cannot be captured is refused here."""
+    def _scouted(self, sites: Iterable[str]) -> tuple[Place, ...]:
+        """The sites as one image shows them, once and for all; what cannot be captured is refused here."""
         first = next(read_batches(self._batches, Counter()))
         with untouched(self.model), torch.inference_mode(mode=False), torch.no_grad():
-            return [place.name for place in scout(self.model, sites, first_image(first), self._settings.layout)]
+            return scout(self.model, sites, first_image(first), self._settings.layout)
 
     def _begin(self, step: int) -> None:
         """Take up what a run before came to, by judging its rows again; measure the untrained network."""
@@ -189,7 +199,7 @@ class Monitor:
 
     def _check(self, model: nn.Module, step: int) -> None:
         with untouched(model):
-            captured = observe(model, self._batches, sites=self._sites, settings=self._settings)
+            captured = observe(model, self._batches, places=self._places, settings=self._settings)
             origin = ORIGIN if self._journal is None else self._journal.origin()
             rows = analyze(captured, metrics=self._metrics).assign(**{**origin, "step": step})
         changes = self._alarm.judge(_records(rows))

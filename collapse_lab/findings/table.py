@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def capture(
     save_to: Path | str | None = None,
     save_every: int = 0,
     across_ranks: bool = True,
+    facts: Mapping[str, Any] | None = None,
 ) -> Capture:
     """Statistics of sites of any model, with the headline metrics' leave-one-group-out values.
 
@@ -66,8 +67,9 @@ def capture(
     `capture.sites.match_sites`. `layout` says the axis order where the model does not. `memory_limit` bytes of
     statistics are kept to: with fewer groups of images, then with the channels alone of the widest sites, which is
     said in `facts["given_up"]`. `keep_groups` keeps what `merge_captures` needs; `save_to` and `save_every` let an
-    interrupted pass go on; where torch.distributed is initialised all ranks capture together. See
-    `capture.hooks.observe`.
+    interrupted pass go on; where torch.distributed is initialised all ranks capture together. `facts` are plain values
+    that say how the images were made, such as their normalisation: they are recorded, and a pass of others neither goes
+    on from this one nor is merged with it. See `capture.hooks.observe`.
     """
     settings = Settings(
         positions=(positions,) if isinstance(positions, str) else tuple(positions),
@@ -82,6 +84,7 @@ def capture(
         save_to=save_to,
         save_every=save_every,
         across_ranks=across_ranks,
+        facts=facts or {},
     )
     ending = Ending(summarise=without_each, estimate=estimated_without_each, keep_groups=keep_groups)
     return observe(model, batches, sites=sites, settings=settings, ending=ending)

@@ -40,16 +40,16 @@ class PowerLaw:
 
 
 def power_law(stats: LayerStats, first: int = FIRST, last: int = LAST) -> PowerLaw:
-    """The fit over directions `first` to `last`, or to the last one above the floor where that comes earlier.
+    """The fit over directions `first` to `last`, or to the last one clear of the floor where that comes earlier.
 
     Raises NoValueError where fewer than 10 are left, ValueError for a window that is no window.
     """
     if not 1 <= first < last:
         raise ValueError(f"a window runs from a direction >= 1 to a later one, got {first} to {last}")
-    above = int((stats.singular_values > 0).sum())
+    above = stats.clear_directions
     last = min(last, above)
     if last - first + 1 < FEWEST:
-        raise NoValueError(f"{above} directions stand above the floor, at least {first + FEWEST - 1} are needed")
+        raise NoValueError(f"{above} directions stand clear of the floor, at least {first + FEWEST - 1} are needed")
     x = torch.arange(first, last + 1, dtype=torch.float64).log()
     y = 2 * stats.singular_values[first - 1 : last].log()
     x, y = x - x.mean(), y - y.mean()
@@ -66,9 +66,9 @@ def cumulative_share(stats: LayerStats) -> Tensor:
 
 
 def _floor_decides(stats: LayerStats) -> str:
-    if stats.singular_values[-1] > 0:
+    if stats.clear_directions == stats.channels:
         return ""
-    return f"the weakest direction is at or below the floor {stats.floor:.3g}: the ratio is at least this"
+    return f"the weakest direction is below or near the floor {stats.floor:.3g}: the ratio is at least about this"
 
 
 @metric(
@@ -178,7 +178,7 @@ def spectrum_auc(stats: LayerStats) -> float:
 def powerlaw_alpha(stats: LayerStats, first: int = FIRST, last: int = LAST) -> float:
     """Exponent alpha of lambda_i ~ i^-alpha: the slope of log eigenvalue on log index, its sign turned.
 
-    Plain least squares over directions 5 to 50, or to the last one above the floor, of which 10 are needed; the
+    Plain least squares over directions 5 to 50, or to the last one clear of the floor, of which 10 are needed; the
     fit's `powerlaw_r_squared` and `powerlaw_directions` stand beside it, and no alpha means much where R^2 is low. 0
     for equal directions. Blind to the first four directions and to all after the window; a floor of noise flattens
     it, few rows steepen it. A layer of low rank has no value: read `numerical_rank`.

@@ -156,6 +156,11 @@ def stable_rank(stats: LayerStats) -> float:
     return over_strongest(stats.singular_values.square())
 
 
+def _near_floor(stats: LayerStats) -> str:
+    near = int((stats.singular_values > 0).sum()) - stats.clear_directions
+    return f"{near} directions stand less than 4 times above the floor {stats.floor:.3g}" if near else ""
+
+
 @metric(
     unit="dimensions",
     bounds=(0, "channels"),
@@ -163,11 +168,13 @@ def stable_rank(stats: LayerStats) -> float:
     sees=("dimensional",),
     source="count of singular values above the floor of the statistics",
     on_constant=0.0,
+    capped=_near_floor,
 )
 def numerical_rank(stats: LayerStats, tolerance: float = 0.0) -> float:
     """Directions whose singular value stands above rounding, and above `tolerance` of the largest (0 in tables).
 
-    Any noise at all fills it up. 0 for a constant layer.
+    Any noise at all fills it up. Status `capped` where a direction stands less than 4 times above the floor: another
+    order of the same sums may count it or not. 0 for a constant layer.
     """
     values = stats.singular_values
     return float((values > tolerance * values[0]).sum())

@@ -136,7 +136,10 @@ def stats_of(array: Any, *, layout: str = "image position channel", labels: Any 
 
 def read_labels(given: Any, count: int) -> Tensor:
     """(count,) int64 classes; raises ValueError for another number or for what is not whole numbers."""
-    labels = given.detach() if isinstance(given, Tensor) else torch.tensor(given)
+    try:
+        labels = given.detach() if isinstance(given, Tensor) else torch.tensor(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"labels must be one whole number for each of {count} images, got {given!r:.60}") from None
     if labels.numel() != count or labels.is_floating_point():
         raise ValueError(
             f"labels must be one whole number for each of {count} images, "

@@ -21,6 +21,9 @@ from collapse_lab.stats.latest import latest
 from collapse_lab.stats.moments import EPS, merge_moments
 from collapse_lab.stats.sample import KeptRows
 
+CLEAR = 4.0
+"""Layers round more than once: the null direction of a LayerNorm's float32 output comes to the floor, or above it."""
+
 
 class NoScatterError(ValueError):
     """What was asked for needs the whole scatter, and only its diagonal was kept, to save memory."""
@@ -135,6 +138,11 @@ class LayerStats:
     @cached_property
     def floor(self) -> float:
         return self.floor_of(self._eigenvalues[0].sqrt().item())
+
+    @cached_property
+    def clear_directions(self) -> int:
+        """Singular values so far above the floor that no rounding inside the layer can have made them."""
+        return int((self.singular_values > CLEAR * self.floor).sum())
 
     @cached_property
     def degenerate(self) -> bool:

@@ -19,46 +19,59 @@ BLOCKS, FEWEST_COLUMNS = 8, 96
 class SymmetricSum:
     """The sum of y' y (C, C) float64 over blocks of rows y; what lies below the diagonal is filled in when it is read.
 
-    With accumulation "float32" each block's product is taken in float32 and added in float64.
+    With accumulation "float32" each block's product is taken in float32 and added in float64; a power of two brings
+    its largest number near 1 before, or tiny ones would vanish and large ones overflow in the product.
     """
 
     def __init__(self, channels: int, device: torch.device, accumulation: Accumulation) -> None:
-        self.upper = torch.zeros(channels, channels, dtype=torch.float64, device=device)
-        self.single = accumulation == "float32"
         width = channels if channels <= NARROW else max(FEWEST_COLUMNS, -(-channels // BLOCKS))
-        self.starts = range(0, channels, max(1, width))
+        self.channels, self.single = channels, accumulation == "float32"
+        self.strips = [
+            (start, torch.zeros(min(width, channels - start), channels - start, dtype=torch.float64, device=device))
+            for start in range(0, channels, max(1, width))
+        ]
+        """Rows of the upper triangle that begin at `start`, from that column on."""
 
     def add(self, y: Tensor) -> None:
         """Add the product of rows (m, C) float64."""
-        rows = y.to(torch.float32) if self.single else y
+        scale = _power_of_two(y) if self.single else None
+        rows = y if scale is None else (y * scale).to(torch.float32)
         with _full_precision(rows):
-            for block, rest in self._blocks():
-                if self.single:
-                    self.upper[block, rest].add_(rows[:, block].T @ rows[:, rest])
+            for start, strip in self.strips:
+                own, rest = rows[:, start : start + len(strip)], rows[:, start:]
+                if scale is None:
+                    strip.addmm_(own.T, rest)
                 else:
-                    self.upper[block, rest].addmm_(rows[:, block].T, rows[:, rest])
+                    strip.add_((own.T @ rest).to(torch.float64).div_(scale).div_(scale))
 
     def times(self, vector: Tensor) -> Tensor:
         """The product of the matrix with a vector (C,)."""
         result = torch.zeros_like(vector)
-        for block, rest in self._blocks():
-            strip, width = self.upper[block, rest], block.stop - block.start
-            result[block] += strip @ vector[rest]
-            result[block.stop :] += vector[block] @ strip[:, width:]
+        for start, strip in self.strips:
+            stop = start + len(strip)
+            result[start:stop] += strip @ vector[start:]
+            result[stop:] += vector[start:stop] @ strip[:, len(strip) :]
         return result
 
     def trace(self) -> Tensor:
-        return self.upper.diagonal().sum()
+        return torch.stack([strip.diagonal().sum() for _, strip in self.strips]).sum()
 
     def whole(self) -> Tensor:
         """The matrix, symmetric to the bit; later sums leave it as it is."""
-        return torch.triu(self.upper) + torch.triu(self.upper, 1).T
+        matrix = self.strips[0][1].new_empty(self.channels, self.channels)
+        for start, strip in self.strips:
+            stop = start + len(strip)
+            block = strip[:, : len(strip)]
+            matrix[start:stop, start:stop] = torch.triu(block) + torch.triu(block, 1).T
+            matrix[start:stop, stop:] = strip[:, len(strip) :]
+            matrix[stop:, start:stop] = strip[:, len(strip) :].T
+        return matrix
 
-    def _blocks(self) -> Iterator[tuple[slice, slice]]:
-        """The rows of a strip of the upper triangle, and its columns."""
-        channels = len(self.upper)
-        for start in self.starts:
-            yield slice(start, min(start + self.starts.step, channels)), slice(start, channels)
+
+def _power_of_two(y: Tensor) -> Tensor:
+    """A factor, exact in any precision, that brings the largest number of y into [0.5, 1); 1 where all are 0."""
+    exponent = torch.frexp(y.abs().amax() if y.numel() else y.new_zeros(())).exponent
+    return torch.ldexp(y.new_ones(()), -exponent)
 
 
 @contextmanager

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from collapse_lab.capture.budget import Budget
+
+PARTS = ".parts"
+"""Where in a capture's folder lies what an interrupted pass has done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class Asked:
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """For `capture`, of a capture that will lie in `folder`: what is saved on the way lies there as well."""
-        parts = {"save_to": folder / ".parts", "save_every": self.save_every} if self.save_every else {}
+        parts = {"save_to": folder / PARTS, "save_every": self.save_every} if self.save_every else {}
         return {
             "keep_rows": self.keep_rows,
             "keep_maps": self.keep_maps,
@@ -35,6 +39,11 @@ class Asked:
             "on_budget": self.on_budget,
             **parts,
         }
+
+
+def forget_parts(folder: Path) -> None:
+    """Delete what an interrupted pass left behind, once another has ended well."""
+    shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 PLAIN = Asked()

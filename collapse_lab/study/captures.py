@@ -16,7 +16,7 @@ from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.data.source import Images, normalise, open_images
 from collapse_lab.findings.table import analyze, capture, series_table, write_table
 from collapse_lab.ranks import joined, share_of
-from collapse_lab.study.asked import PLAIN, Asked
+from collapse_lab.study.asked import PLAIN, Asked, forget_parts
 from collapse_lab.study.tables import POSITIONS, device
 from collapse_lab.train.load import open_model
 
@@ -53,9 +53,11 @@ def capture_model(
     """
     opened = open_model(uri)
     model = opened.model.to(device())
-    facts: dict[str, Any] = {"source": uri, "data": data, "split": split, "size": size or opened.size or SIZE}
+    facts: dict[str, Any] = {"size": size or opened.size or SIZE}
     facts |= {"mean": list(mean or opened.mean or MEAN), "std": list(std or opened.std or STD)}
-    facts["normalisation"] = "given" if mean or std else "the model's own" if opened.mean else "ImageNet's"
+    if min(facts["std"]) <= 0:
+        raise ValueError(f"std divides every channel and is above 0, got {facts['std']}")
+    normalisation = "given" if mean or std else "the model's own" if opened.mean else "ImageNet's"
     require_room(out, {"source": uri, "model": type(model).__name__, "architecture": architecture_of(model)})
     images = open_images(data, split, facts["size"])
     with joined() as (rank, world):
@@ -65,9 +67,11 @@ def capture_model(
             sites=sites or default_sites(model),
             positions=positions,
             layout=layout,
+            facts=facts,
             **asked.settings(out),
         )
-        captured.facts |= {**facts, "skipped_images": list(images.skipped)}
+        captured.facts |= {"source": uri, "data": data, "split": split, "normalisation": normalisation}
+        captured.facts["skipped_images"] = list(images.skipped)
         if rank == 0:
             write_capture(captured, out, asked.rows_dtype)
     return captured
@@ -80,6 +84,7 @@ def write_capture(captured: Capture, out: Path, rows_dtype: str | None = None) -
     write_table(series_table(captured).assign(**where), out / "series.parquet")
     write_table(analyze(captured).assign(**where), out / "metrics.parquet")
     captured.save(out, rows_dtype=rows_dtype)
+    forget_parts(out)
 
 
 def require_room(out: Path, facts: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.ranks import joined, share_of
 from collapse_lab.runs import Run
-from collapse_lab.study.asked import PLAIN, Asked
+from collapse_lab.study.asked import PLAIN, Asked, forget_parts
 from collapse_lab.train.checkpoint import prune_checkpoints
 from collapse_lab.train.config import Config, SaveConfig
 from collapse_lab.train.load import load_step
@@ -53,9 +53,10 @@ def capture_step(
     """
     model = load_step(run, step, averaged=averaged is not None).to(device())
     settings = asked.settings(averaged or run.capture(step))
+    facts = {"size": config.data.size, "mean": list(config.data.mean), "std": list(config.data.std)}
     with joined() as (rank, world):
         seen = share_of(batches(images, config), rank, world)
-        captured = capture(model, seen, sites=sites, positions=positions, groups=groups, **settings)
+        captured = capture(model, seen, sites=sites, positions=positions, groups=groups, facts=facts, **settings)
     captured.facts |= {"skipped_images": list(images.skipped), "averaged": averaged is not None}
     return captured
 
@@ -67,6 +68,7 @@ def write_step(run: Run, step: int, captured: Capture, *, whole: bool, rows_dtyp
     write_table(analyze(captured).assign(**where), folder / "metrics.parquet")
     if whole:
         captured.save(folder, rows_dtype=rows_dtype)
+        forget_parts(folder)
 
 
 def measured_steps(run: Run) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.convnext import SIZES, build_model
+from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.objectives.table import OBJECTIVES
 from collapse_lab.train.config import ModelConfig, ObjectiveConfig
@@ -10,6 +11,14 @@ from collapse_lab.train.config import ModelConfig, ObjectiveConfig
 
 def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> Objective:
     """The encoder inside its objective, with the initial values of `seed`."""
+    unsaid = [name for name in ("response", "layer_scale") if getattr(model, name) == "published"]
+    if model.name in SIZES and SIZES[model.name].published is None and unsaid:
+        known = {
+            "response": f"model.response ({', '.join(RESPONSES)})",
+            "layer_scale": 'model.layer_scale (a number or "none")',
+        }
+        say = " and ".join(known[name] for name in unsaid)
+        raise ValueError(f"{model.name} is no published model, so the configuration must say {say}")
     settings = model.model_dump()
     settings["layer_scale"] = None if model.layer_scale == "none" else model.layer_scale
     make = OBJECTIVES[objective.name]  # before anything is drawn: an unknown name raises with the nearest one

@@ -37,7 +37,7 @@ def test_a_functional_activation_is_said_to_be_none_with_the_modules_around_it(p
         match_sites(Net(), [pattern])
     said = refused.value.args[0]
     gelu = "mlp calls F.gelu inside its forward (and 1 more such calls in this model)" in said
-    assert gelu or "Net calls .relu inside its forward (and 3 more" in said
+    assert gelu or "Net calls a tensor's relu inside its forward (and 3 more" in said
     if gelu:
         assert "no module and cannot be hooked; the modules around it are mlp.fc1 and mlp.fc2" in said
         assert "capture what goes into the next one, as 'mlp.fc2@input'" in said
@@ -52,13 +52,39 @@ def test_what_the_error_says_to_write_is_the_activation():
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("relu", r"Net calls \.relu inside .* the modules around it are mlp and last; .*as 'last@input'"),
+        ("relu", r"Net calls a tensor's relu inside .* the modules around it are mlp and last; .*as 'last@input'"),
         ("softmax", r"Net calls torch\.softmax inside .* the modules around it are last; capture 'last' \(see"),
     ],
 )
 def test_methods_and_functions_of_torch_are_found_as_well(pattern, words):
     with pytest.raises(LookupError, match=words):
         match_sites(Net(), [pattern])
+
+
+def test_a_forward_that_calls_its_module_otherwise_is_read_as_well():
+    class Terse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+
+        def forward(s, x: Tensor) -> Tensor:  # noqa: N805
+            return F.gelu(s.fc(x))
+
+    with pytest.raises(LookupError, match="the modules around it are fc; capture 'fc'"):
+        match_sites(Terse(), ["*.act"])
+
+
+def test_an_activation_with_nothing_beside_it_is_to_become_a_module():
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = nn.ModuleList([nn.Linear(3, 3)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.gelu(self.inside[0](x))
+
+    with pytest.raises(LookupError, match="no module beside it; make it a module of its own"):
+        match_sites(Alone(), ["*.act"])
 
 
 def test_a_module_of_torch_is_not_said_to_call_its_own_function():

@@ -396,7 +396,7 @@ def test_a_site_that_never_fires_is_refused():
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x)
 
-    with pytest.raises(ValueError, match="these sites never fired in a forward pass: act, head"):
+    with pytest.raises(ValueError, match="these sites never fired in a forward pass: act, head; leave them out"):
         seen(Bypassed(), images(3))
 
 

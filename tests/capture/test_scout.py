@@ -61,6 +61,39 @@ def test_a_survey_tells_every_fault_and_a_scout_raises_the_first():
         scout(model, ["act"], one(images(1)))
 
 
+def test_a_module_that_never_runs_is_left_out_of_what_a_pattern_matches_and_said():
+    model = Small()
+    model.spare = nn.Linear(2, 2)
+    with pytest.warns(UserWarning, match="left out, for they never fired in a forward pass: spare"):
+        places = scout(model, ["class:Linear", "conv"], one(images(1)))
+    assert [place.name for place in places] == ["conv", "head"]
+    with pytest.raises(ValueError, match="no site was asked for"):
+        scout(model, [], one(images(1)))
+
+
+def test_a_layout_that_is_said_of_no_site_is_refused():
+    with pytest.raises(LookupError, match="layout: no site matches 'cons'; did you mean 'conv'"):
+        scout(Small(), ["conv"], one(images(1)), {"cons": "image channel height width"})
+    assert scout(Small(), ["conv"], one(images(1)), {"act": "image channel height width"})  # a site that is not chosen
+
+
+def test_what_the_model_itself_gives_is_a_site_by_its_part():
+    class Gives(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Small()
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.inner(x), "twice": 2 * self.inner.head.weight[None]}
+
+    (place,) = scout(Gives(), ["@logits"], one(images(1)))
+    assert (place.name, place.channels, place.layout) == ("@logits", 4, "image channel")
+    with pytest.raises(LookupError, match="site '@logit': its output, a dict, has no 'logit'; there is: '@logits'"):
+        scout(Gives(), ["@logit"], one(images(1)))
+    with pytest.raises(LookupError, match=r"Linear has no module inside; .* module '0' of nn.Sequential\(model\)"):
+        scout(nn.Linear(3, 2), ["**"], one(images(1)))
+
+
 Pair = namedtuple("Pair", "maps pooled")
 
 

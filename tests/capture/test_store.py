@@ -125,10 +125,11 @@ def test_rows_are_stored_in_less_space_and_read_in_float32(tmp_path: Path, dtype
         assert torch.equal(kept.position, stats.rows.position)
 
 
-def test_rows_beyond_the_range_of_a_type_are_refused(tmp_path: Path):
-    capture = observe(Small(), [images(9) * 1e5], sites=["conv"])
-    with pytest.raises(ValueError, match=r"site 'conv' has a kept number of size .*, float16 ends at 6.55e\+04"):
+def test_rows_beyond_the_range_of_a_type_stay_as_they_came_and_it_is_said(tmp_path: Path):
+    capture = observe(Small(), [images(9) * 1e5], sites=["conv"], positions=("pooled",))
+    with pytest.warns(UserWarning, match=r"rows of site 'conv' are stored as they came: .*float16 ends at 6.55e\+04"):
         capture.save(tmp_path, rows_dtype="float16")
+    assert torch.equal(load_capture(tmp_path)["conv"].rows.values, capture["conv"].rows.values)
     with pytest.raises(ValueError, match="rows are stored in float32 or float16, got 'int8'"):
         capture.save(tmp_path, rows_dtype="int8")
 

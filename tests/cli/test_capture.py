@@ -101,6 +101,8 @@ def test_a_limit_of_memory_is_kept_to_and_said(ask, here):
     [
         (("--memory-limit", "much"), 4, "such as 800MB, got 'much'"),
         (("--rows-dtype", "int8"), 2, "'int8' is not one of 'float32', 'float16'"),
+        (("--std", 0, 1, 1), 4, "std divides every channel and is above 0, got [0.0, 1.0, 1.0]"),
+        (("--layout", "blocks.9=image channel height width"), 4, "layout: no site matches 'blocks.9'"),
         (("--accumulation", "half"), 2, "'half' is not one of 'float64', 'float32'"),
     ],
 )
@@ -120,26 +122,44 @@ def test_products_summed_in_float32_have_a_higher_floor(ask, here):
     assert single.floor > 100 * exact.floor
 
 
-def test_an_interrupted_capture_goes_on_from_its_last_saving(ask, here, monkeypatch):
-    code, _, err = ask(*CAPTURE, "--out", "whole", *BLOCKS, "--batch", 2)
-    assert code == 0, err
-    passed, run_model = [], hooks.run_model
+@pytest.fixture
+def passed(ask, here, monkeypatch) -> list[object]:
+    """The batches that passed: a capture in `c` was interrupted in the third of three, and saved after each."""
+    batches, run_model = [], hooks.run_model
 
-    def stopped(model: object, batch: object) -> None:
-        if len(passed) == 2:
+    def stopping(model: object, batch: object) -> None:
+        if len(batches) == 2:
             raise KeyboardInterrupt
-        passed.append(batch)
+        batches.append(batch)
         run_model(model, batch)
 
-    monkeypatch.setattr(hooks, "run_model", stopped)
+    monkeypatch.setattr(hooks, "run_model", stopping)
     assert ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2, "--save-every", 1)[0] == 130
-    monkeypatch.setattr(hooks, "run_model", lambda model, batch: (passed.append(batch), run_model(model, batch)))
+    monkeypatch.setattr(hooks, "run_model", lambda model, batch: (batches.append(batch), run_model(model, batch)))
+    return batches
+
+
+def test_an_interrupted_capture_goes_on_from_its_last_saving(ask, here, passed):
     code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2, "--save-every", 1)
     assert code == 0, err
     assert len(passed) == 3  # of three batches each once
+    assert ask(*CAPTURE, "--out", "whole", *BLOCKS, "--batch", 2)[0] == 0
     one, two = load_capture(here / "c"), load_capture(here / "whole")
     assert one["blocks.1"].images_hash == two["blocks.1"].images_hash
     assert torch.allclose(one["blocks.1"].scatter, two["blocks.1"].scatter, rtol=ORDER)
+
+
+def test_an_interrupted_capture_does_not_go_on_with_other_pixels(ask, here, passed):
+    other = ("--mean", 0, 0, 0, "--std", 1, 1, 1)
+    code, _, err = ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2, "--save-every", 1, *other)
+    assert code == 4
+    assert "an interrupted capture of other settings (images, mean: [0.485, 0.456, 0.406] and [0.0, 0.0, 0.0])" in err
+
+
+def test_a_capture_that_is_whole_keeps_nothing_of_one_that_was_interrupted(ask, here, passed):
+    assert (here / "c" / ".parts").is_dir()
+    assert ask(*CAPTURE, "--out", "c", *BLOCKS, "--batch", 2)[0] == 0
+    assert not (here / "c" / ".parts").exists()
 
 
 def test_mean_and_std_change_what_the_model_sees_and_are_recorded(ask, here):

@@ -205,7 +205,7 @@ def test_json_stands_alone_on_stdout(ask, runs):
         (("list", "layers", "convnext_digits", "--mask-ratio", "1"), 4, "mask_ratio must lie between 0 and 1"),
         (("explain", "efective_rank"), 4, "did you mean 'effective_rank'"),
         (("analyze", "nowhere"), 4, "nowhere"),
-        (("capture", "nowhere"), 4, "not a run folder"),
+        (("capture", "nowhere"), 4, "nowhere is no run, file or address"),
         (("compare", "nowhere"), 4, "not a run folder"),
         (("report", "nowhere"), 4, "not a run folder"),
         (("list", "runs", "nowhere"), 4, "there is no folder nowhere"),

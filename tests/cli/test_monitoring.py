@@ -65,7 +65,9 @@ def test_rows_are_those_of_a_capture_of_the_same_test_images(ask, written, tmp_p
         assert set(found.images_hash) == set(expected.images_hash)
 
 
-def test_fail_on_stops_cleanly_with_5_and_its_evidence_and_the_same_command_goes_on(ask, written, tmp_path):
+def test_fail_on_stops_with_5_and_its_evidence_as_long_as_it_holds_and_without_it_the_run_goes_on(
+    ask, written, tmp_path
+):
     asked = (*written("run"), *QUICK, "--fail-on", f"{FIRES}, for 3 checks")
     code, out, err = ask(*asked, "--json")
     assert code == 5
@@ -76,12 +78,22 @@ def test_fail_on_stops_cleanly_with_5_and_its_evidence_and_the_same_command_goes
     assert "stages.1.blocks.0 (sampled:8) is 0." in err
     alerts = read_lines(tmp_path / "run" / "alerts.jsonl")
     assert [(alert["step"], alert["state"], alert["stop"]) for alert in alerts] == [(4, "on", True)]
-    assert ask(*asked)[0] == 0  # the alert is on already
+    assert ask(*asked)[0] == 5  # it is on already, and one step is taken to see it
+    assert Run(tmp_path / "run").read()["step"] == 5
+    assert ask(*written("run"), *QUICK)[0] == 0
     assert Run(tmp_path / "run").read()["status"] == "finished"
     assert read_lines(tmp_path / "run" / "alerts.jsonl") == alerts
     assert ask(*written("unbroken"), *QUICK)[0] == 0
     unbroken = read_table(tmp_path / "unbroken" / "monitor.parquet").assign(run="run", arm="run")
     pd.testing.assert_frame_equal(read_table(tmp_path / "run" / "monitor.parquet"), unbroken)
+
+
+def test_a_run_that_is_finished_already_is_measured_once_and_fails_where_the_rule_holds(ask, written, tmp_path):
+    assert ask(*written("run"))[0] == 0
+    code, out, _ = ask(*written("run"), *QUICK, "--fail-on", FIRES, "--json")
+    assert (code, json.loads(out)["status"]) == (5, "finished")
+    assert read_table(tmp_path / "run" / "monitor.parquet").step.unique().tolist() == [0, 8]
+    assert ask(*written("run"), *QUICK, "--fail-on", FIRES)[0] == 5
 
 
 def test_a_rule_alone_is_told_and_does_not_stop(ask, written, tmp_path):

@@ -48,6 +48,12 @@ def test_images_that_any_shard_skipped_are_named():
     assert merge_captures([a, b]).facts["skipped_images"] == ["a.png", "b.png"]
 
 
+def test_captures_of_images_made_in_another_way_are_refused():
+    a, b = (shard(BATCHES[place : place + 1], facts={"mean": [0.5, float(place)]}) for place in range(2))
+    with pytest.raises(ValueError, match=r"images, mean: \[0.5, 0.0\] and \[0.5, 1.0\]"):
+        merge_captures([a, b])
+
+
 def test_a_capture_without_its_groups_is_refused():
     with pytest.raises(ValueError, match=r"capture 2 \(Capture of 10 images.*without its groups.*keep_groups=True"):
         merge_captures([shard(BATCHES[:1]), shard(BATCHES[1:2], keep_groups=False)])

@@ -209,7 +209,7 @@ def shrink(model: Small, share: float) -> None:
     model.conv.weight.data.mul_(share)
 
 
-def test_a_rule_is_judged_live_and_asks_to_stop_once():
+def test_a_rule_is_judged_live_and_asks_to_stop_as_long_as_it_is_on():
     model = Small()
     model.conv.bias.data.fill_(1.0)
     watch = watched(model, every=1, metrics=("stable_rank",), rules=[f"{FALL}, stop"])
@@ -217,7 +217,8 @@ def test_a_rule_is_judged_live_and_asks_to_stop_once():
     shrink(model, 0.5)
     assert watch(2)
     assert [alert.state for alert in watch.new] == ["on"]
-    assert not watch(3)  # it is on already
+    assert watch(3)
+    assert (watch.new, [alert.step for alert in watch.stops]) == ([], [2])
     shrink(model, 2.0)
     assert not watch(4)
     assert [(alert.step, alert.state) for alert in watch.alerts] == [(2, "on"), (4, "off")]

@@ -55,7 +55,7 @@ def test_condition_number_of_a_missing_direction_is_capped_by_the_floor():
     measured = measure("condition_number", stats)
     assert measured.value == pytest.approx(3 / stats.floor, rel=EXACT64)
     assert measured.status == "capped"
-    assert "at or below the floor" in measured.reason
+    assert "below or near the floor" in measured.reason
     assert measure("condition_number", of_rows(with_spectrum([3, 2, 1], channels=4))).status == "capped"
     few = measure("condition_number", of_rows(normal(4, 6)))
     assert few.status == "capped"  # what the floor decided is not merely biased
@@ -144,7 +144,7 @@ def test_an_exponent_needs_ten_directions_above_the_floor():
     assert METRICS["powerlaw_directions"].bounds == (10, 46)
     measured = measure("powerlaw_alpha", of_rows(isotropic_rows(13, channels=20)))
     assert measured.status == "insufficient"
-    assert measured.reason == "13 directions stand above the floor, at least 14 are needed"
+    assert measured.reason == "13 directions stand clear of the floor, at least 14 are needed"
 
 
 def test_equal_directions_have_exponent_zero_and_nothing_to_explain():

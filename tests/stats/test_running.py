@@ -114,6 +114,13 @@ def test_products_in_float32_are_summed_in_float64():
     assert 0 < error < EXACT32 / 10
 
 
+@pytest.mark.parametrize("size", [1e-60, 1e-22, 1e20, 1e60])
+def test_products_in_float32_hold_at_any_size(size):
+    x, total = rows(200, 6), SymmetricSum(6, CPU, "float32")
+    total.add(x * size)
+    assert torch.allclose(total.whole() / size / size, x.T @ x, rtol=EXACT32, atol=EXACT32)
+
+
 def test_scratch_is_one_memory_a_name_and_grows():
     scratch, like = Scratch(), torch.zeros(1)
     small, large = scratch.take("a", (2, 3), like), scratch.take("a", (4, 5), like)

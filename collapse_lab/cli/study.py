@@ -1,4 +1,4 @@
-"""collapse-lab demo"""
+"""collapse-lab study, collapse-lab demo"""
 
 from __future__ import annotations
 
@@ -19,16 +19,35 @@ if TYPE_CHECKING:
 
 EVERY = 20.0
 """Seconds between two lines where there is no terminal to redraw."""
-STUDY = Path(__file__).parents[1] / "study" / "demo.toml"
+DEMO = Path(__file__).parents[1] / "study" / "demo.toml"
+
+
+At = Annotated[int, typer.Option("--at-once", min=1, help="Runs at a time, which share the cores.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def study(
+    file: Annotated[Path, typer.Argument(help="A TOML file: arms, seeds, when and where to look.")],
+    out: Annotated[Path | None, typer.Option(help="Where the page is written; reports/NAME.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Where the runs lie; runs/NAME.")] = None,
+    at_once: At = 2,
+    json: Json = False,
+) -> None:
+    """Train, measure and compare the arms of a study, and write a page. A second call reuses what is done."""
+    _carry_out(file, "study", out, runs, at_once, json)
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("reports/demo"),
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/demo"),
-    at_once: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 2,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    at_once: At = 2,
+    json: Json = False,
 ) -> None:
     """The example study: trains, measures, compares and writes a page. A second call reuses what is done."""
+    _carry_out(DEMO, "demo", out, runs, at_once, json)
+
+
+def _carry_out(file: Path, kind: str, out: Path | None, runs: Path | None, at_once: int, json: bool) -> None:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -37,7 +56,7 @@ def demo(
     from collapse_lab.study.plan import read_study
     from collapse_lab.study.run import run_study
 
-    study = read_study(STUDY)
+    asked = read_study(file)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -46,11 +65,11 @@ def demo(
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=output.human()) as bar:
-        comparison = run_study(study, runs, at_once=at_once, on_progress=_shown(bar))
+        comparison = run_study(asked, runs or Path("runs", asked.name), at_once=at_once, on_progress=_shown(bar))
         bar.console.print("writing the page ...")
-    page = report(comparison, out=out / "index.html", title=study.title)
+    page = report(comparison, out=(out or Path("reports", asked.name)) / "index.html", title=asked.title)
     if json:
-        output.print_json("demo", page=page, rows=output.records(comparison.table[comparison.table.primary]))
+        output.print_json(kind, page=page, rows=output.records(comparison.table[comparison.table.primary]))
         return
     print_comparison(comparison)
     print(page)
