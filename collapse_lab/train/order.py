@@ -16,26 +16,15 @@ def epoch_order(seed: int, epoch: int, images: int) -> Tensor:
     return draws.hashed(draws.key(seed, "order", epoch), torch.arange(images), 1)[:, 0].argsort(stable=True)
 
 
-def step_indices(seed: int, step: int, batch: int, images: int, rank: int = 0, world: int = 1) -> Tensor:
-    """(batch / world,) places in the data set of the samples that one of `world` processes has in one step.
+def step_indices(seed: int, step: int, batch: int, images: int) -> Tensor:
+    """(batch,) places in the data set of one step's samples, those of all processes together.
 
     Epochs follow each other without a gap: every image is seen once before any is seen again, and no sample is
     dropped at an epoch's end or repeated to even out the processes.
     """
-    mine = rank_slice(batch, rank, world)
     first = step * batch
     epochs = range(first // images, (first + batch - 1) // images + 1)
     orders = [epoch_order(seed, epoch, images) for epoch in epochs]
     stream = orders[0] if len(orders) == 1 else torch.cat(orders)
     start = first - epochs[0] * images
-    return stream[start : start + batch][mine]
-
-
-def rank_slice(batch: int, rank: int, world: int) -> slice:
-    """Which samples of the global batch, by their index in it, a process has; raises ValueError for uneven shares."""
-    if not 0 <= rank < world:
-        raise ValueError(f"rank is 0 to {world - 1} of {world} processes, got {rank}")
-    if batch % world:
-        raise ValueError(f"data.batch = {batch} cannot be shared by {world} processes; choose a multiple of {world}")
-    share = batch // world
-    return slice(rank * share, (rank + 1) * share)
+    return stream[start : start + batch]

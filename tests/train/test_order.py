@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from collapse_lab.train.order import epoch_order, rank_slice, step_indices
+from collapse_lab.train.config import ComputeConfig
+from collapse_lab.train.order import epoch_order, step_indices
+from collapse_lab.train.place import Place
 
 
 @pytest.mark.parametrize(("images", "batch"), [(10, 3), (10, 10), (3, 8), (1, 4)])
@@ -33,21 +37,18 @@ def test_the_order_never_changes():
     assert epoch_order(0, 0, 8).tolist() == [6, 4, 1, 3, 5, 2, 0, 7]
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 6])
-@pytest.mark.parametrize("images", [5, 12, 100])
-def test_processes_share_a_step_without_overlap_or_repetition(world, images):
-    for step in range(7):
-        shares = [step_indices(3, step, 6, images, rank, world) for rank in range(world)]
-        assert torch.equal(torch.cat(shares), step_indices(3, step, 6, images))
+def place(rank: int, world: int, parts: int) -> Place:
+    compute = ComputeConfig(accumulate=parts)
+    return Place(device=torch.device("cpu"), compute=compute, ranks=SimpleNamespace(rank=rank, world=world))
 
 
-def test_the_shares_of_a_batch_are_its_samples_in_order():
-    places = torch.arange(12)
-    assert torch.equal(torch.cat([places[rank_slice(12, rank, 4)] for rank in range(4)]), places)
+@pytest.mark.parametrize(("world", "parts"), [(1, 1), (1, 3), (2, 1), (2, 3), (6, 2)])
+def test_processes_and_their_parts_share_a_batch_without_overlap_or_repetition(world, parts):
+    shares = [part for rank in range(world) for part in place(rank, world, parts).parts(12)]
+    assert torch.equal(torch.cat(shares), torch.arange(12))
+    assert {len(share) for share in shares} == {12 // (world * parts)}
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused():
-    with pytest.raises(ValueError, match=r"data.batch = 10 cannot be shared by 4 processes; choose a multiple of 4"):
-        step_indices(0, 0, 10, 100, rank=0, world=4)
-    with pytest.raises(ValueError, match="rank is 0 to 1 of 2 processes, got 2"):
-        rank_slice(8, 2, 2)
+    with pytest.raises(ValueError, match=r"not divided by 2 ranks x 2 parts .*; take a multiple of 4"):
+        place(0, 2, 2).parts(10)
