@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ class Saving:
     def clear(self) -> None:
         """Delete the file, and the folder if nothing else is in it."""
         self.path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
+        with suppress(OSError):  # other files are in it, or another rank was faster
             self.folder.rmdir()
 
     def _other(self, differing: str) -> ValueError:
