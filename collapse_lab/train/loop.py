@@ -210,10 +210,14 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
             if ready.tests is not None and ranks.first:  # of the log, which going on from a checkpoint cuts to it
                 run.update(best=best(read_lines(run.log)))
         if stop:
-            status = "finished" if done == config.steps else "interrupted"
-            facts = {"step": done, "stopped": now(), "seconds": round(time.perf_counter() - began, 1)}
-            ranks.from_first(lambda: run.update(status=status, **facts), "say that it stopped")  # noqa: B023
+            _say_stopped(ready, done, time.perf_counter() - began)
             return
+
+
+def _say_stopped(ready: Prepared, step: int, seconds: float) -> None:
+    status = "finished" if step == ready.config.steps else "interrupted"
+    facts = {"step": step, "stopped": now(), "seconds": round(seconds, 1)}
+    ready.place.ranks.from_first(lambda: ready.run.update(status=status, **facts), "say that it stopped")
 
 
 def _rehearse(config: Config) -> None:
