@@ -159,19 +159,12 @@ def claims_of(bench: Bench, packed: Bench, rounds: int) -> list[Claim]:
             Claim(name=name, value=value, unit=unit, target=None, better="higher", reason="" if value else unknown)
             for name, (value, unit) in told.items()
         ),
-        Claim(
-            name="train_step_digits_vs_synthetic",
-            value=ratio(found["synthetic"], found["data"]),
-            unit="times",
-            target=0.9,
-            better="higher",
-        ),
-        Claim(
-            name="packed_vs_synthetic",
-            value=ratio(found["synthetic"], found["packed"]),
-            unit="times",
-            target=0.9,
-            better="higher",
+        *(
+            Claim(name=name, value=ratio(found["synthetic"], times), unit="times", target=0.9, better="higher")
+            for name, times in (
+                ("train_step_digits_vs_synthetic", found["data"]),
+                ("packed_vs_synthetic", found["packed"]),
+            )
         ),
     ]
 

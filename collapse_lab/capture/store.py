@@ -105,8 +105,8 @@ class Capture(Mapping[Key, LayerStats]):
         """Write the capture into a folder; capture.json comes last, so a folder that has one is whole.
 
         `rows_dtype` is what kept rows are stored in, "float32" or "float16" (3 digits; they are read back in float32);
-        without it as they are. Groups that were kept are stored whole, their rows too, in a file of their own. Raises
-        ValueError for another type, or a site with a kept number beyond its range.
+        without it as they are, and with a warning where one lies beyond its range. Groups that were kept are stored
+        whole, their rows too, in a file of their own. Raises ValueError for another type.
         """
         folder = Path(path)
         stats: Packed = {}

@@ -44,7 +44,7 @@ class Account:
         repeated = self.images - len(self.times)
         counts = {"images": self.images, "repeated_images": repeated}
         return {
-            **self.settings["images"],
+            **self.settings.get("images", {}),
             **said,
             **counts,
             "given_up": list(self.given_up),

@@ -51,9 +51,8 @@ def analyze(
     silent = unjudged(table)
     gate.check_judged(gates, silent)
     stopped = gate.failed(findings, gates)
-    twin = (
-        None if untrained is None else load_capture(untrained, groups=False)
-    )  # a run is none: its last capture is a trained one
+    # Of a run `untrained` is no capture: its last one is of a trained network.
+    twin = None if untrained is None else load_capture(untrained, groups=False)
     against = nulls.nulls_of(path, twin) if null or twin is not None else None
     before = nulls.found_of(twin, thresholds)
     if json:
@@ -74,11 +73,7 @@ def analyze(
         everywhere = [kind for kind, where in silent.items() if set(where) == set(sites)]
         if everywhere:
             output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
-    for finding in stopped:
-        text = f"collapse-lab: --fail-on {finding.kind}: {finding.site or 'the features'} {finding.text}"
-        output.human().print(text, markup=False)
-    if stopped:
-        raise typer.Exit(gate.EXIT_GATE)
+    gate.close(stopped)
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -69,7 +69,6 @@ def capture(
     from dataclasses import replace
 
     from collapse_lab.capture.budget import read_size
-    from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.ranks import joined
     from collapse_lab.runs import Run
     from collapse_lab.study import captures, tables
@@ -88,12 +87,7 @@ def capture(
     )
     with joined() as (rank, _):
         asked = replace(asked, on_budget=None) if rank else asked  # the first process speaks for all
-        if not Run(Path(model)).exists() and not is_address(model) and not Path(model).is_dir():
-            raise FileNotFoundError(
-                f"{model} is no run, file or address; give a run's folder, weights, hf:REPO, timm:NAME, "
-                f"hub:REPO:ENTRY or py:module:function (which may build an untrained network)"
-            )
-        if Run(Path(model)).exists() or not is_address(model):
+        if _is_run(model):
             if averaged and out is None:
                 raise ValueError(f"{model} keeps captures of its weights as trained: say --out for those of --averaged")
             own = {"--size": size, "--mean": mean, "--std": std, "--layout": layout, "--batch": batch}
@@ -126,6 +120,21 @@ def capture(
     else:
         output.human().print(repr(captured))
         print(path)
+
+
+def _is_run(model: str) -> bool:
+    """Whether this is to be a run's folder; raises FileNotFoundError for what is neither that nor an address."""
+    from collapse_lab.models.weights.fetch import is_address
+    from collapse_lab.runs import Run
+
+    if Run(Path(model)).exists():
+        return True
+    if not is_address(model) and not Path(model).is_dir():
+        raise FileNotFoundError(
+            f"{model} is no run, file or address; give a run's folder, weights, hf:REPO, timm:NAME, "
+            f"hub:REPO:ENTRY or py:module:function (which may build an untrained network)"
+        )
+    return not is_address(model)
 
 
 def read_layouts(texts: Sequence[str]) -> dict[str, str]:

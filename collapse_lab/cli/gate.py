@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from collapse_lab.cli import output
+
 if TYPE_CHECKING:
     from collapse_lab.findings.diagnose import Finding
 
@@ -45,6 +47,16 @@ def check_judged(gates: Iterable[tuple[str, list[str]]], unjudged: Mapping[str, 
                 f"--fail-on {kind}: it cannot be judged, the metric that it rests on has no value at "
                 f"{', '.join(site or 'the features' for site in sites[:5])}; analyse the capture anew"
             )
+
+
+def close(stopped: Iterable[Finding]) -> None:
+    """Tell the findings that a gate names; raises typer.Exit(5) where there is any."""
+    stopped = list(stopped)
+    for finding in stopped:
+        text = f"collapse-lab: --fail-on {finding.kind}: {finding.site or 'the features'} {finding.text}"
+        output.human().print(text, markup=False)
+    if stopped:
+        raise typer.Exit(EXIT_GATE)
 
 
 def failed(findings: Iterable[Finding], gates: Iterable[tuple[str, list[str]]]) -> list[Finding]:

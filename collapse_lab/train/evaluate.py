@@ -87,10 +87,11 @@ def _outcomes(
 
 @contextmanager
 def _judging(module: nn.Module) -> Iterator[None]:
-    """Eval mode, and afterwards the mode of before."""
-    before = module.training
+    """Eval mode, and afterwards each module's mode of before."""
+    before = [(each, each.training) for each in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(before)
+        for each, training in before:
+            each.training = training

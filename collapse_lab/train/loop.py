@@ -167,7 +167,7 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
     first = saved = resume.restore(run, kept, place)
     ranks.from_first(lambda: resume.begin(run, first, place), "begin")
     if first == 0:
-        ranks.from_first(lambda: resume.save(run, config.save, 0, objective, kept), "save the run")
+        ranks.from_first(partial(resume.save, run, config.save, 0, objective, kept), "save the run")
 
     began, pace = time.perf_counter(), Pace(config.data.batch, first)
     for step, parts in enumerate(ahead(ready.read, range(first, config.steps)), first):
@@ -205,7 +205,7 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
         if save or stop:
             guard.tell(watch, saved)
             guard.refuse_broken(objective, step, saved)
-            ranks.from_first(lambda: resume.save(run, config.save, done, objective, kept), "save the run")  # noqa: B023
+            ranks.from_first(partial(resume.save, run, config.save, done, objective, kept), "save the run")
             saved = done
             if ready.tests is not None and ranks.first:  # of the log, which going on from a checkpoint cuts to it
                 run.update(best=best(read_lines(run.log)))

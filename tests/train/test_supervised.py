@@ -228,4 +228,7 @@ def test_an_older_run_without_the_newer_keys_is_the_same_run(unbroken, tmp_path)
     record = run.read()
     del record["config"]["data"]["randaugment"], record["config"]["model"]["head_init_scale"]
     (run.path / "run.json").write_text(json.dumps(record))
-    train(classifier(run.path), on_step=lambda state: pytest.fail("a finished run has no steps"))
+    steps: list[object] = []
+    assert train(classifier(run.path), on_step=steps.append) == run.path
+    assert not steps
+    assert run.read()["status"] == "finished"
