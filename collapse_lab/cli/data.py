@@ -30,6 +30,8 @@ def pack(
     uri: Uri,
     out: Annotated[Path, typer.Argument(help="The pack's folder; train on it as packed:OUT.")],
     size: Annotated[int, typer.Option(min=1, help="Side: short side scaled to it, centre cropped.")] = 256,
+    most_train: Annotated[int | None, typer.Option(min=1, help="At most so many training images, drawn.")] = None,
+    most_test: Annotated[int | None, typer.Option(min=1, help="At most so many test images, drawn.")] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +42,11 @@ def pack(
     """
     from collapse_lab.data.pack import pack as write_pack
 
-    splits = write_pack(uri, out, side=size, workers=workers, on_plan=_say_plan, on_block=_progress("packed"))
+    asked = {"train": most_train, "test": most_test}
+    most = {split: count for split, count in asked.items() if count is not None}
+    splits = write_pack(
+        uri, out, side=size, most=most, workers=workers, on_plan=_say_plan, on_block=_progress("packed")
+    )
     skipped = {split: list(done.skipped) for split, done in splits.items()}
     for line in (line for lines in skipped.values() for line in lines):
         output.human().print(f"skipped {line}", markup=False)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from collapse_lab.data.source import Images
     from collapse_lab.objectives.reconstruction import Pictures
-    from collapse_lab.train.config import DataConfig, FCMAEConfig
+    from collapse_lab.train.config import DataConfig
+    from collapse_lab.train.methods import FCMAEConfig
 
 SHOWN = 8
 """Images of a source, unless told otherwise."""

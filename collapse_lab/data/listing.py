@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
@@ -44,6 +44,30 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def drawn(listing: Listing, most: int | None) -> Listing:
+    """Of its images at most so many, those whose hashed identities are least, in their order; None keeps all."""
+    if most is None or most >= len(listing):
+        return listing
+    if most < 1:
+        raise ValueError(f"of a split 1 image or more is kept, got {most}")
+    chance = draws.hashed(draws.key("drawn", ""), listing.id, 1)[:, 0]
+    places = chance.argsort(stable=True)[:most].sort().values.tolist()
+
+    def contents(first: int) -> Iterator[Content]:
+        wanted = set(places[first:])
+        start = min(wanted, default=len(listing))
+        return (each for place, each in enumerate(listing.contents(start), start) if place in wanted)
+
+    return replace(
+        listing,
+        label=listing.label[places],
+        id=listing.id[places],
+        files=tuple(listing.files[place] for place in places) if listing.files else (),
+        contents=contents,
+        called=lambda place: listing.called(places[place]),
+    )
 
 
 def held(listing: Listing, size: int) -> Images:

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ import torch
 
 from collapse_lab.data.address import PACK
 from collapse_lab.data.decode import decode_block
-from collapse_lab.data.listing import Listing, passed_over
+from collapse_lab.data.listing import Listing, drawn, passed_over
 from collapse_lab.data.packed import CHANNELS, VERSION, Block, Pack, read_pack, rows_digest
 from collapse_lab.data.source import open_listings
 from collapse_lab.data.workers import blocks_of, decoders
@@ -55,12 +56,14 @@ def pack(
     out: Path,
     *,
     side: int = 256,
+    most: Mapping[str, int] = MappingProxyType({}),
     workers: int | None = None,
     on_plan: Callable[[Plan], object] = lambda _: None,
     on_block: Callable[[int], object] = lambda _: None,
 ) -> dict[str, Pack]:
     """Every split of a folder, of Parquet files or of a data set of the hub as side x side uint8 pixels in `out`.
 
+    `most`: how many images of a split at most, drawn by their identities; of a split that it does not name, all.
     `workers` processes decode, one a core without it; 0 decodes here. `on_block` is called with the number of listed
     images done. The same call goes on after an interruption, and leaves a finished split as it is: images are told
     apart by identity, file name and label, so delete the pack when the content of a file has changed.
@@ -68,7 +71,7 @@ def pack(
     Raises ValueError when more than 1 % of a split cannot be read, FileExistsError when `out` holds a pack of something
     else, RuntimeError while another process writes there, OSError when the disk is, or would be, full.
     """
-    listings = open_listings(uri)
+    listings = {split: drawn(listing, most.get(split)) for split, listing in open_listings(uri).items()}
     with Run(out).locked(), decoders(workers) as pool:
         for split, listing in listings.items():
             _require_same(out / split, listing, side)

@@ -6,7 +6,8 @@ from collapse_lab.models.convnext import SIZES, build_model
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.objectives.table import OBJECTIVES
-from collapse_lab.train.config import ModelConfig, ObjectiveConfig
+from collapse_lab.train.config import ModelConfig
+from collapse_lab.train.methods import ObjectiveConfig
 
 
 def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> Objective:

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PositiveFloat,
-    Tag,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
 
-from collapse_lab.registry import Registry, nearest
+from collapse_lab.registry import nearest
+from collapse_lab.train.methods import OBJECTIVE_SECTIONS, AnyObjective, FCMAEConfig
 from collapse_lab.train.nested import as_value, make_way, put
 from collapse_lab.train.recipe import read_recipe
-
-Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from collapse_lab.train.section import Section, Share
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Which network; see `build_model`. layer_scale: a number, "published", or "none".
 
     `classes`: how many the head tells apart; of an objective that needs a head the images say it, where this does not.
@@ -46,53 +31,7 @@ class ModelConfig(_Section):
     head_init_scale: float = 1.0
 
 
-class ObjectiveConfig(_Section):
-    """What it learns, a name in OBJECTIVES; its options are those of its own section."""
-
-    name: str
-
-
-class FCMAEConfig(ObjectiveConfig):
-    """See `FCMAE`. The decoder's default width is the paper's 512."""
-
-    name: str = "fcmae"
-    mask_ratio: float = Field(default=0.6, gt=0, lt=1)
-    decoder_dim: int = Field(default=512, ge=1)
-    decoder_depth: int = Field(default=1, ge=0)
-    norm_pix: bool = True
-    init: Literal["ours", "official"] = "ours"
-
-
-class SupervisedConfig(ObjectiveConfig):
-    """See `Supervised`. mixup and cutmix are the two parameters of their Beta distributions, 0 turns them off."""
-
-    name: str = "supervised"
-    label_smoothing: Share = 0.0
-    mixup: float = Field(default=0.0, ge=0)
-    cutmix: float = Field(default=0.0, ge=0)
-    erasing: float = Field(default=0.0, ge=0, le=1)
-
-
-_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
-    "objective", {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
-)
-
-
-def _kind(objective: Any) -> str:
-    """Which section; raises LookupError with the nearest name for one that is unknown, FCMAE's without a name."""
-    name = objective.get("name", "fcmae") if isinstance(objective, dict) else getattr(objective, "name", "fcmae")
-    if not isinstance(name, str):
-        return "fcmae"  # whose section refuses it, with its place
-    _SECTIONS[name]
-    return name
-
-
-AnyObjective: TypeAlias = Annotated[
-    Annotated[FCMAEConfig, Tag("fcmae")] | Annotated[SupervisedConfig, Tag("supervised")], Discriminator(_kind)
-]
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """What it sees: a source, the side of the square images, the batch, and the normalisation of pixels in [0, 1].
 
     `crop`: least and largest share of an image's area in a random box, or "none" for whole images; `ratio`: the box's
@@ -132,7 +71,7 @@ def _one_of(values: Any, name: str, other: str, default: float) -> Any:
     return {**values, name: default} if neither else values
 
 
-class OptimConfig(_Section):
+class OptimConfig(Section):
     """AdamW with a linear warm-up and a half cosine from the peak to `min_lr`.
 
     The peak is `lr` itself, or `base_lr` x batch / 256. `layer_decay`, where below 1, multiplies it once for every
@@ -158,7 +97,7 @@ class OptimConfig(_Section):
         return _one_of(_one_of(values, "lr", "base_lr", 1.5e-4), "warmup", "warmup_epochs", 0)
 
 
-class ComputeConfig(_Section):
+class ComputeConfig(Section):
     """How steps are computed. All but `precision` leaves the run the same run, equal up to rounding.
 
     precision: "float32"; "bf16", products in bfloat16 under autocast with float32 weights; "float64", for tests.
@@ -176,7 +115,7 @@ class ComputeConfig(_Section):
     patience: PositiveFloat = 600
 
 
-class SaveConfig(_Section):
+class SaveConfig(Section):
     """Checkpoints at the start, every so many steps and at the end.
 
     Kept are the newest `keep`, those of the steps `at`, and those of every multiple of `keep_every` (0: of none).
@@ -196,13 +135,13 @@ class SaveConfig(_Section):
         return step % self.every == 0 or self.lasting(step)
 
 
-class EvalConfig(_Section):
+class EvalConfig(Section):
     """On the test images, every so many steps and after the last one; 0 is never."""
 
     every: int = Field(default=0, ge=0)
 
 
-class Config(_Section):
+class Config(Section):
     """Everything that decides a run. `out` is where it lies and is no part of what it is.
 
     As long as a run is said in `steps` (300 without a word) or in `epochs`; `init_from` is what `load_model` reads,
@@ -279,7 +218,7 @@ def make_config(values: dict[str, Any]) -> Config:
 def _faults(error: ValidationError) -> Iterator[str]:
     for fault in error.errors():
         names = [str(part) for part in fault["loc"]]
-        kind = names.pop(1) if names[:1] == ["objective"] and names[1:] and names[1] in _SECTIONS else "fcmae"
+        kind = names.pop(1) if names[:1] == ["objective"] and names[1:] and names[1] in OBJECTIVE_SECTIONS else "fcmae"
         name = ".".join(names)
         if fault["type"] == "extra_forbidden":
             yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1], kind))}"
@@ -292,5 +231,5 @@ def _faults(error: ValidationError) -> Iterator[str]:
 def _known(path: list[str], kind: str) -> list[str]:
     section: Any = Config
     for name in path:
-        section = _SECTIONS[kind] if name == "objective" else section.model_fields[name].annotation
+        section = OBJECTIVE_SECTIONS[kind] if name == "objective" else section.model_fields[name].annotation
     return list(section.model_fields)

@@ -264,6 +264,26 @@ def test_a_corrupt_image_is_left_out_of_the_pack_and_listed(tmp_path):
         assert same(images, open_images(str(pictures), "train", SIDE))
 
 
+def test_a_pack_of_fewer_images_holds_a_part_of_the_whole_in_its_order(pictures, whole, tmp_path):
+    pack(str(pictures), tmp_path / "part", side=SIDE, most={"train": 7, "test": 100}, workers=0)
+    part, all_of_them = (open_images(f"packed:{folder}", "train", SIDE) for folder in (tmp_path / "part", whole))
+    assert len(part) == 7
+    places = torch.tensor([all_of_them.id.tolist().index(each) for each in part.id.tolist()])
+    assert torch.equal(places, places.sort().values)
+    assert torch.equal(part.batch(torch.arange(7)).image, all_of_them.batch(places).image)
+    assert torch.equal(part.label, all_of_them.label[places])
+    assert same(open_images(f"packed:{tmp_path / 'part'}", "test", SIDE), open_images(f"packed:{whole}", "test", SIDE))
+
+
+def test_a_larger_part_of_a_source_holds_the_smaller_one(pictures, tmp_path):
+    ids = {}
+    for most in (4, 9):
+        pack(str(pictures), tmp_path / str(most), side=SIDE, most={"train": most}, workers=0)
+        ids[most] = set(open_images(f"packed:{tmp_path / str(most)}", "train", SIDE).id.tolist())
+    assert len(ids[4]) == 4
+    assert ids[4] < ids[9]
+
+
 def test_a_source_of_which_more_than_one_in_a_hundred_is_corrupt_makes_no_pack(tmp_path):
     pictures = write_pictures(tmp_path / "pictures", test=1)
     (pictures / "train" / "class0" / "000.png").write_bytes(b"no image")

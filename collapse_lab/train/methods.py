@@ -1,0 +1,56 @@
+"""The sections of a configuration that say what is learnt, one a name in OBJECTIVES."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from collapse_lab.registry import Registry
+from collapse_lab.train.section import Section, Share
+
+
+class ObjectiveConfig(Section):
+    """What it learns, a name in OBJECTIVES; its options are those of its own section."""
+
+    name: str
+
+
+class FCMAEConfig(ObjectiveConfig):
+    """See `FCMAE`. The decoder's default width is the paper's 512."""
+
+    name: str = "fcmae"
+    mask_ratio: float = Field(default=0.6, gt=0, lt=1)
+    decoder_dim: int = Field(default=512, ge=1)
+    decoder_depth: int = Field(default=1, ge=0)
+    norm_pix: bool = True
+    init: Literal["ours", "official"] = "ours"
+
+
+class SupervisedConfig(ObjectiveConfig):
+    """See `Supervised`. mixup and cutmix are the two parameters of their Beta distributions, 0 turns them off."""
+
+    name: str = "supervised"
+    label_smoothing: Share = 0.0
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+    erasing: float = Field(default=0.0, ge=0, le=1)
+
+
+OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
+    "objective", {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
+)
+
+
+def _kind(objective: Any) -> str:
+    """Which section; raises LookupError with the nearest name for one that is unknown, FCMAE's without a name."""
+    name = objective.get("name", "fcmae") if isinstance(objective, dict) else getattr(objective, "name", "fcmae")
+    if not isinstance(name, str):
+        return "fcmae"  # whose section refuses it, with its place
+    OBJECTIVE_SECTIONS[name]
+    return name
+
+
+AnyObjective: TypeAlias = Annotated[
+    Annotated[FCMAEConfig, Tag("fcmae")] | Annotated[SupervisedConfig, Tag("supervised")], Discriminator(_kind)
+]
