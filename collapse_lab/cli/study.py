@@ -28,17 +28,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def study(
     file: Annotated[Path, typer.Argument(help="A TOML file: arms, seeds, when and where to look.")],
-    out: Annotated[Path | None, typer.Option(help="Where the page is written; reports/NAME.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where page, table and records are written; reports/NAME.")] = None,
     runs: Annotated[Path | None, typer.Option(help="Where the runs lie; runs/NAME.")] = None,
     at_once: At = 2,
     json: Json = False,
 ) -> None:
-    """Train, measure and compare the arms of a study, and write a page. A second call reuses what is done."""
+    """Train, measure and compare the arms of a study; write a page, its table and the runs' records.
+
+    A second call reuses what is done.
+    """
     _carry_out(file, "study", out, runs, at_once, json)
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the page is written.")] = Path("reports/demo"),
+    out: Annotated[Path, typer.Option(help="Where page, table and records are written.")] = Path("reports/demo"),
     runs: Annotated[Path, typer.Option(help="Where the runs lie.")] = Path("runs/demo"),
     at_once: At = 2,
     json: Json = False,
@@ -52,8 +55,8 @@ def _carry_out(file: Path, kind: str, out: Path | None, runs: Path | None, at_on
     from rich.progress import Progress as Bar
 
     from collapse_lab.cli.compare import print_comparison
-    from collapse_lab.report.page import report
     from collapse_lab.study.plan import read_study
+    from collapse_lab.study.publish import publish
     from collapse_lab.study.run import run_study
 
     asked = read_study(file)
@@ -67,7 +70,7 @@ def _carry_out(file: Path, kind: str, out: Path | None, runs: Path | None, at_on
     with Bar(*columns, console=output.human()) as bar:
         comparison = run_study(asked, runs or Path("runs", asked.name), at_once=at_once, on_progress=_shown(bar))
         bar.console.print("writing the page ...")
-    page = report(comparison, out=(out or Path("reports", asked.name)) / "index.html", title=asked.title)
+    page = publish(comparison, out or Path("reports", asked.name), title=asked.title)
     if json:
         output.print_json(kind, page=page, rows=output.records(comparison.table[comparison.table.primary]))
         return

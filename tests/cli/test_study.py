@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from collapse_lab.findings.table import read_table
 from collapse_lab.train.nested import to_toml
 from tests.pictures import small_study, write_pictures
 
@@ -16,6 +17,13 @@ def test_a_study_from_a_file_writes_its_page_and_a_second_call_runs_nothing(ask,
     assert code == 0, err
     page = tmp_path / json.loads(out)["page"]
     assert page == tmp_path / "reports" / study.name / "index.html"
+    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "metrics.parquet", "run.json"]
+    kept = read_table(page.parent / "metrics.parquet")
+    assert set(zip(kept.arm, kept.seed, strict=True)) == {(arm, 0) for arm in study.arms}
+    assert "replicates" not in kept
+    told = json.loads((page.parent / "run.json").read_text())["runs"]
+    assert {each["arm"]: each["status"] for each in told} == dict.fromkeys(study.arms, "finished")
+    assert all(each["logged_last"][0]["step"] == each["steps"] == 2 for each in told)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / study.name).rglob("*.parquet")}
     assert ask("study", "small.toml")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
