@@ -25,6 +25,11 @@ def told_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def told_world() -> int:
+    """How many processes torchrun says there are; 1 for a process alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined(backend: str = "gloo", patience: timedelta = PATIENCE) -> Iterator[tuple[int, int]]:
     """(rank, number of processes): joins the others where torchrun started several, and leaves them again.
@@ -36,7 +41,7 @@ def joined(backend: str = "gloo", patience: timedelta = PATIENCE) -> Iterator[tu
         yield 0, 1
     elif dist.is_initialized():
         yield dist.get_rank(), dist.get_world_size()
-    elif int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    elif told_world() == 1:
         yield 0, 1
     else:
         dist.init_process_group(backend, timeout=patience)

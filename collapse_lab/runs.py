@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -82,6 +83,11 @@ def checksum(path: Path) -> str:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room: of the disk, a quota, or the largest size that a file may have."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def environment() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from collapse_lab.cli import (
     study,
     train,
 )
+from collapse_lab.runs import is_full
 
 EXIT_ERROR, EXIT_USAGE, EXIT_EXTRA, EXIT_BAD_INPUT = 1, 2, 3, 4
 EXIT_RESUMABLE, EXIT_BY_HAND = 75, 130
@@ -100,12 +100,14 @@ def _explain(error: Exception) -> tuple[str, int]:
     text = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
     if isinstance(error, ImportError):
         return text, EXIT_EXTRA
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return f"{text}; make room, the same command goes on where it stopped", EXIT_RESUMABLE
     if isinstance(
         error, ValueError | LookupError | TypeError | FileNotFoundError | FileExistsError | NotADirectoryError
     ):
         return text, EXIT_BAD_INPUT
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+        return "there is not enough memory; take a smaller data.size or data.batch, or more parts a step", EXIT_ERROR
     return text or type(error).__name__, EXIT_ERROR
 
 

@@ -8,6 +8,7 @@ from collapse_lab.cli import output
 
 if TYPE_CHECKING:
     from collapse_lab.train.config import Config
+    from collapse_lab.train.resolve import Resolved
 
 
 def show(config: Config, json: bool) -> None:
@@ -25,6 +26,7 @@ def show(config: Config, json: bool) -> None:
     ranks, parts = found.ranks, found.parts
     batch = " x ".join(map(str, found.shape))
     rows = [
+        ("learning rate", _rates(found.config)),
         ("parameters", f"{found.parameters:,}"),
         ("images", f"{found.images:,}"),
         ("first batch", f"{batch}, {parts} part(s) a step on each of {ranks} process(es)"),
@@ -32,6 +34,14 @@ def show(config: Config, json: bool) -> None:
         ("memory in all", f"{_size(sum(found.memory.values()))} a process on {found.device}, libraries apart"),
     ]
     output.print_table("a run of this configuration", ("what", "value"), rows)
+
+
+def _rates(config: Resolved) -> str:
+    """The peak and when it is reached, or how far a run gets that ends before."""
+    lr, warmup, steps = config.optim.lr, config.optim.warmup, config.steps
+    if warmup < steps:
+        return f"{lr:.3g} after {warmup} of {steps} steps, then down to {config.optim.min_lr:.3g}"
+    return f"up to {config.rate(steps - 1):.3g} of {lr:.3g}: the run ends in its warm-up of {warmup} steps"
 
 
 def _size(size: int) -> str:

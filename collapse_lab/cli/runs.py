@@ -38,18 +38,21 @@ def runs(
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    """One run; `loss` is None where nothing was logged, `age` the seconds since it was last written to."""
+    """One run; `loss` is None where nothing was logged, `age` the seconds since it was last written to.
+
+    The step of one that stopped is that which it goes on from.
+    """
     from collapse_lab.runs import read_lines
     from collapse_lab.train.log import best
 
     record, lines = run.read(), read_lines(run.log)
     status, logged = run.status(), lines[-1] if lines else {}
-    step = max(record.get("step") or 0, logged.get("step", 0)) if status == "running" else record.get("step")
+    reached = logged.get("step", 0) if status == "running" else max(run.checkpoints(), default=0)
     written = max(path.stat().st_mtime for path in (run.path / "run.json", run.log) if path.is_file())
     return {
         "run": str(run.path),
         "status": status,
-        "step": step,
+        "step": max(record.get("step") or 0, reached),
         "steps": record.get("steps"),
         "loss": next((line["loss"] for line in reversed(lines) if "loss" in line), None),
         "best": {name: {"value": value, "step": at} for name, (value, at) in best(lines).items()},

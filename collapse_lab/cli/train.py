@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,9 +49,9 @@ def train(
     from collapse_lab.ranks import told_rank
     from collapse_lab.train.config import load_config
 
-    asked = {"data.uri": data, "out": out, "on_nonfinite": on_nonfinite, "tensorboard": "true" if tensorboard else None}
-    overrides = [f"{name}={value}" for name, value in asked.items() if value]
-    settings = load_config(config, [*(change or []), *overrides])
+    folder = None if out is None else str(out)
+    asked = {"data.uri": data, "out": folder, "on_nonfinite": on_nonfinite, "tensorboard": tensorboard or None}
+    settings = load_config(config, change or [], {name: value for name, value in asked.items() if value is not None})
     if dry_run:
         from collapse_lab.cli.rehearsal import show
 
@@ -70,7 +71,7 @@ def train(
 
 def _train(settings: Config, watching: monitoring.Monitoring | None) -> Path:
     from collapse_lab.cli.line import Line
-    from collapse_lab.ranks import told_rank
+    from collapse_lab.ranks import told_rank, told_world
     from collapse_lab.runs import Run
     from collapse_lab.train.loop import train as train_run
 
@@ -79,7 +80,8 @@ def _train(settings: Config, watching: monitoring.Monitoring | None) -> Path:
     except (KeyboardInterrupt, SystemExit):
         run = Run(Path(settings.out))
         if told_rank() == 0 and run.config.is_file():
-            command = shlex.join(["collapse-lab", "train", "-c", str(run.config), "--out", str(run.path)])
+            alone = shlex.join(["collapse-lab", *sys.argv[1:]])
+            command = alone if told_world() == 1 else "the same processes, started in the same way"
             output.human().print(f"collapse-lab: stopped; go on with: {command}", markup=False)
         raise
 

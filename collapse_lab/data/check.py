@@ -22,7 +22,10 @@ AT_ONCE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """One split: images, how many of each class ("" for none), how many of each width and height, what is broken."""
+    """One split: images, how many of each class ("" for none), how many of each width and height, what is broken.
+
+    Of a broken pack no classes are told.
+    """
 
     images: int
     classes: Mapping[str, int]
@@ -69,7 +72,7 @@ def _pack(folder: Path, on_images: Callable[[int], object]) -> Checked:
     pack = read_pack(folder)
     found = tuple(f"{folder / 'pixels.u8'}: {fault}" for fault in faults(folder, pack))
     on_images(len(pack))
-    sizes, named = {(pack.side, pack.side): len(pack)}, {"": len(pack)}
+    sizes, named = {(pack.side, pack.side): len(pack)}, {}
     if not found:  # rows are checked as the pack is opened
         images = packed(str(folder.parent), folder.name, pack.side)
         named = _classes(images.label, images.classes)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "pixel_values")
+MOST_CLASSES = 1_000_000
 LABELS = ("label", "labels", "fine_label", "target", "class", "cls", "y")
 
 
@@ -42,10 +43,16 @@ def class_names(values: Iterable[Any], column: str, features: Mapping[str, Any])
     declared = features.get(column, {}).get("names")
     if declared:
         return tuple(map(str, declared))
-    known = {value for value in values if value is not None}
-    if all(isinstance(value, str) for value in known):
-        return tuple(sorted(known))
-    return tuple(map(str, range(max((int(value) for value in known), default=-1) + 1)))
+    there = [value for value in values if value is not None]
+    if all(isinstance(value, str) for value in there):
+        return tuple(sorted(set(there)))
+    largest = max((_number(value, column) for value in there), default=-1)
+    if largest >= MOST_CLASSES:
+        raise ValueError(
+            f"the column {column!r} has the label {largest}: more than {MOST_CLASSES:,} classes; "
+            f"is it a number of another kind? Give data with class labels, or without the column"
+        )
+    return tuple(map(str, range(largest + 1)))
 
 
 def labels(values: Sequence[Any], classes: tuple[str, ...], where: str) -> Tensor:
@@ -53,14 +60,26 @@ def labels(values: Sequence[Any], classes: tuple[str, ...], where: str) -> Tenso
     numbers = {name: number for number, name in enumerate(classes)}
     found = []
     for row, value in enumerate(values):
-        number = numbers.get(value) if isinstance(value, str) else -1 if value is None else value
-        if not isinstance(number, int) or not -1 <= number < len(classes):
+        number = numbers.get(value) if isinstance(value, str) else -1 if value is None else _whole(value)
+        if number is None or not -1 <= number < len(classes):
             raise ValueError(
                 f"row {row} of {where} has the label {value!r}; "
                 f"expected -1, or one of {len(classes)} classes ({', '.join(classes[:5])} ...)"
             )
-        found.append(int(number))
+        found.append(number)
     return torch.tensor(found, dtype=torch.int64)
+
+
+def _whole(value: Any) -> int | None:
+    """A number without a fraction as an int, None for anything else."""
+    return int(value) if isinstance(value, int | float) and value == value // 1 else None
+
+
+def _number(value: Any, column: str) -> int:
+    whole = _whole(value)
+    if whole is None:
+        raise ValueError(f"the column {column!r} has {value!r} for a label; expected whole numbers, or words alone")
+    return whole
 
 
 def _type(features: Mapping[str, Any], name: str) -> str | None:

@@ -22,18 +22,16 @@ def decode(content: Content, size: int) -> Pixels | str:
     """(size, size, 3) uint8: upright, short side scaled to `size`, centre cropped; or why it could not be read."""
     try:
         with Image.open(_source(content)) as image:
-            upright = ImageOps.exif_transpose(_eight_bits(image)).convert("RGB")
-            return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BICUBIC))
+            return np.asarray(ImageOps.fit(_upright(image), (size, size), Image.Resampling.BICUBIC))
     except Exception as error:  # decoders raise whatever a broken file leads them to, also SyntaxError
         return _why(error, content)
 
 
 def measure(content: Content) -> tuple[int, int] | str:
-    """Width and height of an image that decodes to its last pixel; or why it does not."""
+    """Width and height, upright, of an image that decodes to its last pixel; or why it does not."""
     try:
         with Image.open(_source(content)) as image:
-            image.load()
-            return image.size
+            return _upright(image).size
     except Exception as error:  # as above
         return _why(error, content)
 
@@ -75,11 +73,18 @@ def _why(error: Exception, content: Content) -> str:
     return text.replace(f"{content.parent}/", "") if content is not None else text
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says, in RGB of 8 bits; what makes a new image of it would lose the EXIF."""
+    return _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits scaled to 8, which a conversion would clip to white; anything else as it is.
+    """Grey of 16 bits scaled to 8, which a conversion would clip to white; anything else as it is, but floats.
 
     Mode I has 32 bits, whatever was stored in them: up to 255 they are read as the 8 bits that they fill.
     """
+    if image.mode == "F":
+        raise ValueError("pixels in floating point, whose white nobody knows; store 8 or 16 bits")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def folder(place: str, split: str) -> Listing:
         raise FileNotFoundError(
             f"{path} has split folders but none for {split!r}: expected one of {expected}, there is {there}"
         )
+    if divided:
+        _say_left_out(path, [found.name for found in roots.values() if found is not None])
     everything = {place: _files(place) for place in (roots.values() if divided else [path]) if place is not None}
     classes = tuple(sorted({_class(file, place) for place, files in everything.items() for file in files} - {""}))
     files = everything[root]
@@ -84,10 +87,25 @@ def _root(path: Path, folders: tuple[str, ...]) -> Path | None:
     return next((path / name for name in folders if (path / name).is_dir()), None)
 
 
+def _say_left_out(path: Path, divided: list[str]) -> None:
+    """A class that is called train would make the other classes vanish without a word."""
+    known = {name for names in SPLITS.values() for name in names}
+    beside = sorted(each for each in path.iterdir() if each.is_dir() and each.name not in known)
+    lost = [each.name for each in beside if each.name[0] != "." and any(map(_is_image, each.rglob("*")))]
+    if lost:
+        warnings.warn(
+            f"{path} is read by its folders {', '.join(divided)}; images in {', '.join(lost[:5])} are left out",
+            stacklevel=4,
+        )
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
 def _files(root: Path) -> list[Path]:
     """All images below, by name; hidden files (and macOS's ._ shadows of images) are none."""
-    files = (file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    return sorted(file for file in files if file.is_file())
+    return sorted(filter(_is_image, root.rglob("*")))
 
 
 def _name(file: Path, path: Path) -> str:

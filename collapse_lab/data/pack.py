@@ -71,9 +71,14 @@ def pack(
     Raises ValueError when more than 1 % of a split cannot be read, FileExistsError when `out` holds a pack of something
     else, RuntimeError while another process writes there, OSError when the disk is, or would be, full.
     """
-    listings = {split: drawn(listing, most.get(split)) for split, listing in open_listings(uri).items()}
+    listings = open_listings(uri)
+    if unknown := most.keys() - listings.keys():
+        raise FileNotFoundError(f"{uri} has no split {min(unknown)!r} to take a part of; it has {', '.join(listings)}")
+    listings = {split: drawn(listing, most.get(split)) for split, listing in listings.items()}
     with Run(out).locked(), decoders(workers) as pool:
         for split, listing in listings.items():
+            for part in (out / split).glob(".*.part"):  # of a writer that was killed
+                part.unlink()
             _require_same(out / split, listing, side)
         plan = _plan(listings, out, side)
         on_plan(plan)

@@ -19,7 +19,10 @@ def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> Objectiv
             "layer_scale": 'model.layer_scale (a number or "none")',
         }
         say = " and ".join(known[name] for name in unsaid)
-        raise ValueError(f"{model.name} is no published model, so the configuration must say {say}")
+        raise ValueError(
+            f"{model.name} is no published model, so the configuration must say {say}; "
+            f"or begin with a recipe, such as -c digits_fcmae"
+        )
     settings = model.model_dump()
     settings["layer_scale"] = None if model.layer_scale == "none" else model.layer_scale
     make = OBJECTIVES[objective.name]  # before anything is drawn: an unknown name raises with the nearest one

@@ -65,7 +65,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"the checkpoint {path} has no checksum {recorded.name} beside it; copy both files, or train again"
         )
     if recorded.read_text(encoding="utf-8").strip() != checksum(path):
-        raise ValueError(f"the checkpoint {path} is torn: its checksum is not the recorded one; use another step")
+        raise ValueError(f"the checkpoint {path} is torn: its checksum is not the recorded one")
     try:
         payload: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -74,17 +74,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(run: Run) -> dict[str, Any] | None:
-    """The newest whole checkpoint, passing over torn ones with a warning; None when there is none."""
+    """The newest whole checkpoint, passing over torn ones with a warning; None when there are none.
+
+    Raises ValueError when there are, and none of them is whole.
+    """
+    torn = []
     for path in reversed(run.checkpoints().values()):
         try:
             return load_checkpoint(path)
         except ValueError as error:
+            torn.append(error)
             warnings.warn(f"{error}; trying the one before", stacklevel=2)
+    if torn:
+        raise ValueError(
+            f"none of the {len(torn)} checkpoints of {run.path} is whole: {torn[0]}; "
+            f"bring one back from a copy, or begin again in another folder"
+        )
     return None
 
 
 def checkpoint_of(run: Run, step: int | None = None) -> dict[str, Any]:
-    """The checkpoint of `step`, or the newest whole one; raises FileNotFoundError with the steps there are."""
+    """The checkpoint of `step`, or the newest whole one; raises FileNotFoundError with the steps there are.
+
+    Raises ValueError where it is torn.
+    """
     found = run.checkpoints()
     if step is not None and step not in found:
         steps = ", ".join(map(str, found)) or "none"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
@@ -18,13 +19,14 @@ from collapse_lab.train.section import Section, Share
 class ModelConfig(Section):
     """Which network; see `build_model`. layer_scale: a number, "published", or "none".
 
-    `classes`: how many the head tells apart; of an objective that needs a head the images say it, where this does not.
+    `in_channels`: every source gives 3. `classes`: how many the head tells apart; of an objective that needs a head the
+    images say it, where this does not.
     """
 
     name: str = "convnext_digits"
     response: str = "published"
     layer_scale: float | Literal["published", "none"] = "published"
-    in_channels: int = Field(default=3, ge=1)
+    in_channels: Literal[3] = 3
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     widths: tuple[int, ...] | None = None
     classes: int | None = Field(default=None, ge=1)
@@ -189,12 +191,15 @@ class Config(Section):
         return self.model_dump(mode="json", exclude=outside | {"data": {"uri"}, "compute": ways}, exclude_none=True)
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+def load_config(
+    path: Path | None = None, overrides: Iterable[str] = (), given: Mapping[str, Any] = MappingProxyType({})
+) -> Config:
     """The configuration in a TOML file, or of a recipe by its name, or the defaults, with `a.b=c` overrides.
 
     An override's value is read as TOML, else as text; one that says a thing in another way than the file (epochs for
-    steps) takes the file's place. Raises ValueError naming every key that is unknown (with the nearest known one) or
-    has a wrong value, FileNotFoundError for a file that is not there, LookupError for an unknown recipe.
+    steps) takes the file's place. `given` are values as they are, by their dotted names. Raises ValueError naming every
+    key that is unknown (with the nearest known one) or has a wrong value, FileNotFoundError for a file that is not
+    there, LookupError for an unknown recipe.
     """
     values = {} if path is None else read_recipe(path)
     said = [override.partition("=") for override in overrides]
@@ -204,6 +209,8 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     make_way(values, [name for name, *_ in said])
     for name, _, text in said:
         put(values, name.split("."), as_value(text))
+    for name, value in given.items():
+        put(values, name.split("."), value)
     return make_config(values)
 
 
@@ -224,6 +231,10 @@ def _faults(error: ValidationError) -> Iterator[str]:
             yield f"unknown key {name!r}{nearest(names[-1], _known(names[:-1], kind))}"
         elif fault["type"] == "value_error" and isinstance(fault["input"], dict):  # of a section as a whole
             yield f"{name}: {fault['ctx']['error']}".removeprefix(": ")
+        elif fault["type"] == "value_error":
+            yield f"{name} = {fault['input']!r}: {fault['ctx']['error']}"
+        elif fault["type"] in ("model_type", "model_attributes_type"):
+            yield f"{name} = {fault['input']!r}: expected a section of its own; say for example {name}.name"
         else:
             yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"
 

@@ -23,7 +23,6 @@ from collapse_lab.train.admit import admit
 from collapse_lab.train.ahead import ahead
 from collapse_lab.train.average import Average
 from collapse_lab.train.build import build
-from collapse_lab.train.checkpoint import newest_checkpoint
 from collapse_lab.train.config import Config
 from collapse_lab.train.evaluate import best, evaluate
 from collapse_lab.train.layers import layer_scales
@@ -34,7 +33,7 @@ from collapse_lab.train.order import step_indices
 from collapse_lab.train.pixels import pixels_of
 from collapse_lab.train.place import Place, entered
 from collapse_lab.train.resolve import Resolved, require_labels, resolve
-from collapse_lab.train.step import clipped, gradients, update
+from collapse_lab.train.step import Buffers, clipped, gradients, update
 from collapse_lab.train.telemetry import Pace, Telemetry, read_numbers
 
 
@@ -139,7 +138,7 @@ def prepare(run: Run, config: Config, place: Place) -> Prepared:
     _rehearse(config)
     place.parts(config.data.batch)
     images = _opened(config, place)
-    tests = open_images(config.data.uri, "test", config.data.size) if config.eval.every else None
+    tests = _tests(config) if config.eval.every else None
     resolved = resolve(config, images=len(images), classes=len(images.classes))
     require_labels(resolved, images, tests)
     return Prepared(
@@ -173,13 +172,15 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
     for step, parts in enumerate(ahead(ready.read, range(first, config.steps)), first):
         lr = config.rate(step)
         optimizer.zero_grad(set_to_none=True)
+        buffers = Buffers(objective)
         averages = gradients(network, partial(ready.forward, network, step), parts)
         norm = clipped(objective, config.optim.clip)
 
-        # Whether the loss or a gradient is not finite is found, and the update left out, on the device itself ...
+        # Whether the loss or a gradient is not finite is found, and the step left out, on the device itself ...
         bad_loss, bad_norm = ranks.any(torch.stack([~averages["loss"].isfinite(), ~norm.isfinite()]))
         watch.note(step, bad_loss, bad_loss | bad_norm)
         update(optimizer, lr, bad_loss | bad_norm)
+        buffers.undo(bad_loss | bad_norm)
         if average is not None:
             average.update(objective)
 
@@ -236,7 +237,7 @@ def _rehearse(config: Config) -> None:
 
 def _begun(run: Run, config: Resolved) -> Objective:
     """As it begins; what it starts from is not needed any longer once there is a whole checkpoint."""
-    if config.init_from is None or newest_checkpoint(run) is None:
+    if config.init_from is None or not run.checkpoints():
         return initial(config)
     return build(config.model, config.objective, config.seed)
 
@@ -254,6 +255,13 @@ def _opened(config: Config, place: Place) -> Images:
     if ranks.world > 1 and len(found := set(ranks.told(images.fingerprint()))) > 1:
         raise ValueError(f"the ranks see {len(found)} different sets of images at {config.data.uri}; copy one to all")
     return images
+
+
+def _tests(config: Config) -> Images:
+    try:
+        return open_images(config.data.uri, "test", config.data.size)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; or train without evaluation: eval.every = 0") from None
 
 
 def _admitted(ready: Prepared, leaving: ExitStack) -> bool:

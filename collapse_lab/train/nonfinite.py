@@ -70,7 +70,8 @@ class Watch:
         return {"counts": self._counts, "codes": self._codes, "told": self._told}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._counts = state["counts"].to(self._counts.device)
+        total, row, _ = state["counts"].to(self._counts.device).unbind()
+        self._counts = torch.stack([total, row, row])  # a streak that ended was told, under the limit of then
         self._codes = state["codes"].to(self._codes.device)
         self._told = int(state["told"])
 

@@ -35,7 +35,8 @@ def resolve(config: Config, *, images: int, classes: int) -> Resolved:
 
     Epochs become the steps that show every image at least so often, a base rate the peak lr = base_lr x batch / 256
     (`data.batch` is that of all processes together), and a head that does not say its classes gets those of the
-    images. Raises ValueError for an objective that needs a head where the images have no classes, or has none.
+    images. Raises ValueError for a least rate above the peak, and for an objective that needs a head where the images
+    have no classes, or has none.
     """
     per_epoch = images / config.data.batch
     optim, values = config.optim, config.model_dump()
@@ -46,7 +47,11 @@ def resolve(config: Config, *, images: int, classes: int) -> Resolved:
     if optim.warmup_epochs is not None:
         values["optim"] |= {"warmup": round(optim.warmup_epochs * per_epoch), "warmup_epochs": None}
     values["model"]["classes"] = _classes(config, classes)
-    return Resolved.model_validate(values)
+    resolved = Resolved.model_validate(values)
+    if resolved.optim.min_lr > resolved.optim.lr:
+        least, peak = resolved.optim.min_lr, resolved.optim.lr
+        raise ValueError(f"optim.min_lr = {least:g} lies above the peak {peak:g}; lower it")
+    return resolved
 
 
 def require_labels(config: Resolved, *splits: Images | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from collapse_lab.objectives.outcome import Objective
-from collapse_lab.runs import Run, environment, now
+from collapse_lab.runs import Run, environment, is_full, now
 from collapse_lab.train import log
 from collapse_lab.train.checkpoint import (
     load_checkpoint,
@@ -82,12 +82,17 @@ def save(run: Run, settings: SaveConfig, step: int, objective: Objective, kept: 
 
 @contextmanager
 def recorded(run: Run, writes: bool = True) -> Iterator[None]:
-    """Whatever ends the run early is written into run.json before it goes on its way."""
+    """Whatever ends the run early is written into run.json before it goes on its way.
+
+    A full disk has lost nothing and is no fault of the run: it is interrupted.
+    """
     try:
         yield
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        resumable = is_full(error) or not isinstance(error, Exception)
+        text = str(error).partition("\n")[0]
         with suppress(OSError):  # the disk may be the very reason
             if writes:
-                run.update(status=status, error=f"{type(error).__name__}: {error}", stopped=now())
+                status = "interrupted" if resumable else "failed"
+                run.update(status=status, error=f"{type(error).__name__}: {text}", stopped=now())
         raise

@@ -1,4 +1,4 @@
-"""One step of training: gradients, their norm, the update. Nothing here waits for the device."""
+"""One step of training: gradients, their norm, the update, or nothing of a bad step. Nothing waits for the device."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def clipped(module: nn.Module, largest: float) -> Tensor:
     if largest > 0:
         torch.nn.utils.clip_grads_with_norm_(parameters, largest, norm)
     return norm
+
+
+class Buffers:
+    """What a forward pass changes besides weights, running statistics, as it was before the step."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._before = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+
+    @torch.no_grad()
+    def undo(self, bad: Tensor) -> None:
+        """Put it back where `bad` is True, which is not read here."""
+        for buffer, before in self._before:
+            buffer.copy_(torch.where(bad, before, buffer))
 
 
 def update(optimizer: torch.optim.Optimizer, lr: float, bad: Tensor) -> None:

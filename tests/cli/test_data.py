@@ -65,6 +65,8 @@ def test_a_pack_is_checked_block_by_block(ask, pictures, tmp_path):
     code, _, err = ask("data", "check", f"packed:{tmp_path}")
     assert code == 4
     assert "the images 0 to 11 have another checksum" in err
+    split = json.loads(ask("data", "check", f"packed:{tmp_path}", "--json")[1])["splits"]["test"]
+    assert (split["images"], split["classes"]) == (12, {})
 
 
 def test_the_digits_are_counted_too(ask):

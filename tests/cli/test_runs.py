@@ -10,6 +10,7 @@ import pytest
 
 from collapse_lab.cli.runs import _span
 from collapse_lab.runs import Run, now
+from collapse_lab.train.checkpoint import save_checkpoint
 from collapse_lab.train.log import append
 
 
@@ -46,6 +47,10 @@ def test_a_run_that_nobody_works_on_any_more_is_interrupted_and_one_at_work_is_a
         assert (row["status"], row["step"]) == ("running", 2)
     (row,) = json.loads(ask("runs", tmp_path, "--json")[1])["rows"]
     assert (row["status"], row["step"]) == ("interrupted", 0)
+    for step in (0, 1):
+        save_checkpoint(run, step, {"step": step})
+    (row,) = json.loads(ask("runs", tmp_path, "--json")[1])["rows"]
+    assert row["step"] == 1, "what it goes on from, not what it logged"
 
 
 def test_the_age_is_that_of_the_last_writing(ask, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from collapse_lab.data import listing
+from collapse_lab.data.decode import measure
 from collapse_lab.data.folder import image_files
 from collapse_lab.data.source import open_images
 
@@ -149,6 +150,32 @@ def test_photographs_stand_upright(tmp_path):
     image = open_images(str(tmp_path), "train", 10).image[0, 0]
     assert image[:5].min() == 255
     assert image[5:].max() == 0
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_an_image_of_any_depth_stands_as_its_camera_says(deep, tmp_path):
+    left_white = np.zeros((10, 20), dtype=np.uint16 if deep else np.uint8)
+    left_white[:, :10] = 65535 if deep else 255
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(left_white).save(tmp_path / "grey.png", exif=turned)
+    image = image_files([tmp_path / "grey.png"], 10).image[0, 0]
+    assert image[:4].min() == 255
+    assert image[6:].max() == 0
+
+
+def test_pixels_in_floating_point_are_refused_not_blackened(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(ValueError, match="pixels in floating point, whose white nobody knows"):
+        image_files([tmp_path / "float.tiff"], 4)
+    assert "floating point" in str(measure(tmp_path / "float.tiff"))
+
+
+def test_classes_beside_a_class_that_is_called_train_do_not_vanish_unsaid(tmp_path):
+    for name in ("bus", "car", "train"):
+        picture(tmp_path / name / "0.png")
+    with pytest.warns(UserWarning, match="is read by its folders train; images in bus, car are left out"):
+        assert len(open_images(str(tmp_path), "train", 8)) == 1
 
 
 def test_hidden_files_and_other_files_are_no_images(tmp_path):

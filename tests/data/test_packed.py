@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,6 +274,20 @@ def test_a_pack_of_fewer_images_holds_a_part_of_the_whole_in_its_order(pictures,
     assert torch.equal(part.batch(torch.arange(7)).image, all_of_them.batch(places).image)
     assert torch.equal(part.label, all_of_them.label[places])
     assert same(open_images(f"packed:{tmp_path / 'part'}", "test", SIDE), open_images(f"packed:{whole}", "test", SIDE))
+
+
+def test_a_part_of_a_split_that_is_not_there_is_refused(tmp_path):
+    flat = write_pictures(tmp_path / "flat")
+    shutil.rmtree(flat / "test")
+    with pytest.raises(FileNotFoundError, match="has no split 'test' to take a part of; it has train"):
+        pack(str(flat), tmp_path / "pack", side=SIDE, most={"test": 3}, workers=0)
+
+
+def test_what_a_killed_writer_left_half_written_is_no_other_pack(pictures, whole, tmp_path):
+    (tmp_path / "again" / "train").mkdir(parents=True)
+    (tmp_path / "again" / "train" / ".source.json.99.part").touch()
+    pack(str(pictures), tmp_path / "again", side=SIDE, workers=0)
+    assert content(tmp_path / "again") == content(whole)
 
 
 def test_a_larger_part_of_a_source_holds_the_smaller_one(pictures, tmp_path):

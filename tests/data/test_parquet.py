@@ -158,6 +158,27 @@ def test_what_is_wrong_with_a_table_is_named(columns, error, message, tmp_path):
         open_images(str(path), "train", SIDE)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([10**12, 1], "the column 'label' has the label 1000000000000: more than 1,000,000 classes"),
+        ([[1], [2]], r"the column 'label' has \[1\] for a label; expected whole numbers, or words alone"),
+        ([b"a", b"b"], "the column 'label' has b'a' for a label"),
+        ([0.5, 1.0], "the column 'label' has 0.5 for a label"),
+    ],
+)
+def test_a_column_that_is_no_label_is_named(labels, message, tmp_path):
+    path = write(tmp_path / "train.parquet", {"image": cells([1, 2]), "label": labels})
+    with pytest.raises(ValueError, match=message):
+        open_images(str(path), "train", SIDE)
+
+
+def test_whole_numbers_are_labels_however_they_are_stored(tmp_path):
+    path = write(tmp_path / "train.parquet", {"image": cells([1, 2]), "label": [1.0, 0.0]})
+    images = open_images(str(path), "train", SIDE)
+    assert (images.label.tolist(), images.classes) == ([1, 0], ("0", "1"))
+
+
 def test_what_is_no_whole_file_or_lacks_a_column_of_the_others_is_named(tmp_path):
     first = write(tmp_path / "train-0.parquet", {"image": cells([1]), "label": [1]})
     second = write(tmp_path / "train-1.parquet", {"image": cells([1])})

@@ -16,7 +16,7 @@ from collapse_lab.train.checkpoint import (
     save_checkpoint,
     sweep_parts,
 )
-from collapse_lab.train.config import SaveConfig
+from collapse_lab.train.config import SaveConfig, load_config
 from collapse_lab.train.load import load_model, load_step
 from collapse_lab.train.loop import train
 from tests.test_runs import files_no_larger_than
@@ -50,6 +50,22 @@ def test_a_torn_checkpoint_is_passed_over_loudly(own):
         assert newest_checkpoint(own)["step"] == 6
     with pytest.raises(ValueError, match="is torn: its checksum is not the recorded one"):
         load_checkpoint(own.checkpoint(8))
+
+
+def test_a_run_whose_every_checkpoint_is_torn_does_not_begin_again_unasked(own):
+    for step in own.checkpoints():
+        tear(own, step)
+    log = own.log.read_bytes()
+    own.update(status="interrupted")
+    config = load_config(own.config, given={"out": str(own.path)})
+    with (
+        pytest.warns(UserWarning, match="is torn"),
+        pytest.raises(ValueError, match=r"none of the 3 checkpoints of .* is whole: .*begin again in another folder"),
+    ):
+        newest_checkpoint(own)
+    with pytest.warns(UserWarning, match="is torn"), pytest.raises(ValueError, match="none of the 3 checkpoints"):
+        train(config)
+    assert own.log.read_bytes() == log
 
 
 def test_a_checkpoint_without_its_checksum_is_not_trusted(own):

@@ -199,7 +199,7 @@ def test_another_number_of_threads_is_said_and_is_the_callers_again_afterwards(t
         ({"data": {"uri": "digit"}}, LookupError, "did you mean 'digits'"),
         ({"model": {"name": "convnext_digit"}}, LookupError, "did you mean 'convnext_digits'"),
         ({"model": {"response": "gnr"}}, LookupError, "did you mean 'grn'"),
-        ({"model": {"in_channels": 1}}, ValueError, r"images must be \(N, 1, H, W\)"),
+        ({"model": {"in_channels": 1}}, ValueError, r"model.in_channels = 1: input should be 3"),
         ({"objective": {"name": "fcmea"}}, LookupError, "did you mean 'fcmae'"),
         ({"device": "tpu"}, ValueError, "device 'tpu' cannot be used here"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 
 from collapse_lab.runs import Run, read_lines
+from collapse_lab.train import loop
 from collapse_lab.train.loop import train
 from collapse_lab.train.nonfinite import REMEMBERED, LeftOut, Watch
+from collapse_lab.train.pixels import pixels_of
 from tests.train.runs import final_state, tiny
 from tests.train.together import under
 
@@ -64,6 +67,16 @@ def test_a_watch_that_comes_back_goes_on_counting():
     assert (again.total, again.most_in_a_row) == (4, 4)
 
 
+def test_a_streak_that_ended_is_not_held_against_a_run_that_comes_back(tmp_path):
+    watch, again = Watch(torch.device("cpu")), Watch(torch.device("cpu"))
+    for step, bad in enumerate([True, True, True, False]):
+        watch.note(step, *flags(bad))
+    watch.read()
+    again.load_state_dict(watch.state_dict())
+    again.note(4, *flags(True))
+    assert (again.read(), again.most_in_a_row) == ([LeftOut(step=4, loss=True)], 1)
+
+
 def test_stopping_names_the_step_its_images_and_the_way_on(tmp_path):
     message = under(bad_at(4), lambda: train(tiny(tmp_path / "run")))
     assert message.startswith("FloatingPointError: the loss of step 4 is not finite (learning rate ")
@@ -93,6 +106,20 @@ def test_a_bad_step_leaves_weights_and_moments_as_they_were(tmp_path):
     with pytest.warns(UserWarning, match="the loss of step 4 is not finite, its update is left out; its images: "):
         assert under(bad_at(4), lambda: train(skip, on_step=lambda state: state.step == 5)) == "no error"
     after = final_state(tmp_path / "skip")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_bad_step_leaves_running_statistics_as_they_were(tmp_path, monkeypatch):
+    def spoilt(images, drawn, data):
+        return pixels_of(images, drawn, data) * (math.nan if drawn.step == 2 else 1.0)
+
+    monkeypatch.setattr(loop, "pixels_of", spoilt)
+    settings = {"model": {"response": "bn"}, "optim": {"ema": 0.5}, "on_nonfinite": "skip"}
+    with pytest.warns(UserWarning, match="the loss of step 2 is not finite"):
+        train(tiny(tmp_path / "run", **settings), on_step=lambda state: state.step == 3)
+    train(tiny(tmp_path / "before", **settings), on_step=lambda state: state.step == 2)
+    after, before = final_state(tmp_path / "run"), final_state(tmp_path / "before")
+    assert sum("running" in name for name in before) == 10
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -45,6 +45,16 @@ def test_one_thing_said_in_two_ways_is_refused(values, message):
         make_config(values)
 
 
+def test_a_least_rate_above_the_peak_is_refused():
+    with pytest.raises(ValueError, match=r"optim.min_lr = 0.01 lies above the peak 0.001"):
+        resolve(make_config({"optim": {"lr": 1e-3, "min_lr": 1e-2}}), images=8, classes=0)
+
+
+def test_values_as_they_are_need_not_look_like_toml(tmp_path):
+    config = load_config(None, ["data.uri=left"], {"out": "2026-11-25", "data.uri": "5"})
+    assert (config.out, config.data.uri) == ("2026-11-25", "5")
+
+
 def test_an_override_takes_the_place_of_the_other_way_in_the_file(tmp_path):
     (tmp_path / "a.toml").write_text("epochs = 5\n[optim]\nbase_lr = 1e-3\nwarmup = 7\n")
     config = load_config(tmp_path / "a.toml", ["steps=9", "optim.lr=0.5", "optim.warmup_epochs=2"])
