@@ -16,7 +16,7 @@ from collapse_lab.train.section import Section, Share
 
 
 class ModelConfig(Section):
-    """Which network; see `build_model`. layer_scale: a number, "published", or "none".
+    """Which network; see `build_model`. layer_scale: a number, "published", or "none". patch, depth: of a ViT.
 
     `classes`: how many the head tells apart; of an objective that needs a head the images say it, where this does not.
     """
@@ -27,6 +27,8 @@ class ModelConfig(Section):
     in_channels: int = Field(default=3, ge=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     widths: tuple[int, ...] | None = None
+    patch: int | None = Field(default=None, ge=1)
+    depth: int | None = Field(default=None, ge=1)
     classes: int | None = Field(default=None, ge=1)
     head_init_scale: float = 1.0
 

@@ -244,7 +244,7 @@ def _begun(run: Run, config: Resolved) -> Objective:
 def _scales(config: Resolved, objective: Objective) -> Scale | None:
     if config.optim.layer_decay == 1:
         return None
-    return layer_scales(objective.encoder.architecture["depths"], config.optim.layer_decay, config.optim.layers)
+    return layer_scales(objective.encoder.depths, config.optim.layer_decay, config.optim.layers)
 
 
 def _opened(config: Config, place: Place) -> Images:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.objectives.supervised import Supervised
 from collapse_lab.train.layers import GROUPED, layer_scales
 from collapse_lab.train.optim import adamw, set_learning_rate
