@@ -33,9 +33,9 @@ class TransformerBlock(nn.Module):
         normed = self.attention_norm(x)
         # Another tensor object: for one and the same, eval mode takes a fused kernel whose sums differ from training's.
         around = normed.view_as(normed)
-        branch = self.attention(normed, around, around, key_padding_mask=absent, need_weights=False)[0]
-        x = x + (branch if kept[0] is None else branch * kept[0])
-        branch = self.project(self.response(self.act(self.expand(self.norm(x)))))
+        mixed: Tensor = self.attention(normed, around, around, key_padding_mask=absent, need_weights=False)[0]
+        x = x + (mixed if kept[0] is None else mixed * kept[0])
+        branch: Tensor = self.project(self.response(self.act(self.expand(self.norm(x)))))
         return x + (branch if kept[1] is None else branch * kept[1])
 
 

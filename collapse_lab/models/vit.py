@@ -49,6 +49,7 @@ class ViT(Encoder):
     what the head is given, which is the mean over patches.
     """
 
+    norm: nn.LayerNorm
     class_tokens = 1
     """Positions before those of the patches."""
 
