@@ -50,8 +50,9 @@ def count_layers(
 
     `visible` (all cells -> those that stay) also counts `forward_masked` with so many visible cells: a position costs
     what it costs in the whole image, so a layer costs the share of its positions that are visible, an attention what it
-    costs among them, a layer that does not run (the head) nothing. It is a bound that no code need reach: a depthwise convolution of the whole map does
-    more. Raises TypeError for a model without `forward_masked`, ValueError for an image that does not fit the model.
+    costs among them, a layer that does not run (the head) nothing. It is a bound that no code need reach: a depthwise
+    convolution of the whole map does more. Raises TypeError for a model without `forward_masked`, ValueError for an
+    image that does not fit the model.
     """
     if visible is not None and not hasattr(model, "forward_masked"):
         raise TypeError(f"{type(model).__name__} has no forward_masked, so nothing is known of its visible cells")
