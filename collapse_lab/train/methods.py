@@ -17,7 +17,7 @@ class ObjectiveConfig(Section):
 
 
 class FCMAEConfig(ObjectiveConfig):
-    """See `FCMAE`. The decoder's default width is the paper's 512."""
+    """See `FCMAE`, and DECODERS for the decoder. Its default width is the paper's 512."""
 
     name: str = "fcmae"
     mask_ratio: float = Field(default=0.6, gt=0, lt=1)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from collapse_lab.models.build import build_model
 from collapse_lab.models.vit import ViT
+from collapse_lab.objectives.decoders import DECODERS
+from collapse_lab.objectives.table import OBJECTIVES
 from collapse_lab.runs import Run, read_lines
 from collapse_lab.train.checkpoint import load_checkpoint
 from collapse_lab.train.config import Config, make_config
 from collapse_lab.train.load import load_model, load_step
 from collapse_lab.train.loop import train
+from collapse_lab.train.methods import OBJECTIVE_SECTIONS, FCMAEConfig
 from collapse_lab.train.nested import merged
 from collapse_lab.train.restore import load_objective
 from tests.tolerances import ACCUMULATED, HALF
@@ -116,6 +119,11 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(changes, e
     with pytest.raises(error, match=message):
         train(tiny(tmp_path / "run", **settings))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_configuration_knows_every_decoder():
+    assert get_args(FCMAEConfig.model_fields["decoder"].annotation) == tuple(DECODERS)
+    assert set(OBJECTIVE_SECTIONS) == set(OBJECTIVES)
 
 
 def test_methods_refuse_the_network_of_the_other(tmp_path):
