@@ -12,7 +12,6 @@ from collapse_lab.models.block import Block, initialise, initialise_xavier, laye
 from collapse_lab.models.grid import AllPositions
 from collapse_lab.models.transformer import TransformerBlock, positions, require_width
 from collapse_lab.registry import Registry
-from collapse_lab.shapes import Features
 
 HEAD_WIDTH = 32
 """Channels of a head of a decoder that does not say its heads: those of He et al. 2022, 512 in 16."""
@@ -25,7 +24,7 @@ class ConvNeXtDecoder(nn.ModuleList):
         super().__init__(Block(channels, "grn", None) for _ in range(depth))
         self.channels, self.finer = channels, 1
 
-    def forward(self, tokens: Features, grid: AllPositions) -> Features:
+    def forward(self, tokens: Tensor, grid: AllPositions) -> Tensor:
         for block in self:
             tokens = block(tokens, grid)
         return tokens
@@ -45,7 +44,7 @@ class TransformerDecoder(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(channels, heads) for _ in range(depth))
         self.norm = layer_norm(channels)
 
-    def forward(self, tokens: Features, grid: AllPositions, before: Features | None = None) -> Features:
+    def forward(self, tokens: Tensor, grid: AllPositions, before: Tensor | None = None) -> Tensor:
         """`before` (N, T, C) are tokens without a place, which the cells see and which are not given back."""
         tokens = tokens + positions(grid.height, grid.width, self.channels, self.norm.weight)
         count = 0 if before is None else before.shape[1]
@@ -53,7 +52,7 @@ class TransformerDecoder(nn.Module):
             tokens = torch.cat([before, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
-        normed: Features = self.norm(tokens)
+        normed: Tensor = self.norm(tokens)
         return normed[:, count:]
 
     def draw(self, seed: int, prefix: str) -> None:
@@ -81,7 +80,7 @@ class UNetDecoder(nn.Module):
         widths = [channels // 2**step for step in range(steps + 1)]
         self.steps = nn.ModuleList(UNetStep(*pair, depth) for pair in itertools.pairwise(widths))
 
-    def forward(self, tokens: Features, grid: AllPositions) -> Features:
+    def forward(self, tokens: Tensor, grid: AllPositions) -> Tensor:
         x = grid.to_map(tokens)
         for step in self.steps:
             x = step(x)
