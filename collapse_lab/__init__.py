@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collapse_lab.metrics._metric import measure as measure
     from collapse_lab.metrics._metric import metric as metric
     from collapse_lab.metrics._metric import series as series
-    from collapse_lab.models.convnext import build_model as build_model
+    from collapse_lab.models.build import build_model as build_model
     from collapse_lab.report.page import report as report
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
@@ -53,7 +53,7 @@ _DEFINED_IN = {
     "Spectrum": "findings.spectrum",
     "against_nulls": "findings.against",
     "analyze": "findings.table",
-    "build_model": "models.convnext",
+    "build_model": "models.build",
     "capture": "findings.table",
     "cka": "findings.alignment",
     "compare": "findings.compare",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,4 +20,4 @@ class Outcome:
 class Objective(nn.Module):
     """A module around an encoder: `objective(images, labels=None, *, generator=None) -> Outcome`."""
 
-    encoder: ConvNeXt
+    encoder: Encoder

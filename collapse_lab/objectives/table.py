@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.objectives.mae import MAE
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.objectives.supervised import Supervised
 from collapse_lab.registry import Registry
 
-OBJECTIVES: Registry[Callable[..., Objective]] = Registry("objective", {"fcmae": FCMAE, "supervised": Supervised})
+OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
+    "objective", {"fcmae": FCMAE, "mae": MAE, "supervised": Supervised}
+)
 """Built as `OBJECTIVES[name](encoder, **options, seed=seed)`."""
