@@ -57,7 +57,10 @@ class Encoder(nn.Module, ABC):
         self.in_channels = in_channels
         self.drop_path = drop_path
         self.recompute = False
-        """Whether training keeps only what stands between blocks, and computes the inside again for the gradient."""
+        """Whether training keeps only what stands between blocks, and computes the inside again for the gradient.
+
+        Blocks with running statistics (a response `bn`) are kept whole.
+        """
 
     @property
     @abstractmethod
@@ -118,7 +121,9 @@ class Encoder(nn.Module, ABC):
             raise ValueError(f"keep is the number of visible cells of every image, 1 to {cells}, got {keep}")
 
     def _through(self, block: nn.Module, x: Features, *rest: Any) -> Features:
-        if not (self.recompute and self.training and torch.is_grad_enabled()):
+        # A block with running statistics would move them a second time.
+        whole = next(block.buffers(), None) is not None
+        if whole or not (self.recompute and self.training and torch.is_grad_enabled()):
             seen: Features = block(x, *rest)
             return seen
         # Drop path comes in as a tensor: there is no random state to keep.
