@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from collapse_lab.report.page import report as report
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
+    from collapse_lab.study.compared import runs_of as runs_of
+    from collapse_lab.study.plan import Study as Study
+    from collapse_lab.study.plan import read_study as read_study
+    from collapse_lab.study.run import run_study as run_study
     from collapse_lab.train.config import Config as Config
     from collapse_lab.train.config import load_config as load_config
     from collapse_lab.train.load import load_model as load_model
@@ -51,6 +55,7 @@ _DEFINED_IN = {
     "Finding": "findings.diagnose",
     "LayerStats": "stats.layer",
     "Spectrum": "findings.spectrum",
+    "Study": "study.plan",
     "against_nulls": "findings.against",
     "analyze": "findings.table",
     "build_model": "models.convnext",
@@ -70,7 +75,10 @@ _DEFINED_IN = {
     "monitor": "findings.monitor",
     "n_curve": "findings.curve",
     "open_images": "data.source",
+    "read_study": "study.plan",
     "report": "report.page",
+    "run_study": "study.run",
+    "runs_of": "study.compared",
     "series": "metrics._metric",
     "similarity_table": "findings.alignment",
     "spectrum": "findings.spectrum",

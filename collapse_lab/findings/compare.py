@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ Held = dict[tuple[str, str], list[Row]]
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`table`: one row per (step, contrast, metric, site or "last third"); `metrics`: the tidy rows it was made from;
-    `runs`: the folders they came from, if any.
+    `folders`: arm -> the run folders that its rows came from, if any; `runs` are all of them.
 
     Columns: contrast, kind, metric, step, site, sites (those behind the row, of each arm where they differ), positions,
     channels (the most of any), widths (the channels of each arm where they differ, else ""), value (of the plain
@@ -70,7 +70,11 @@ class Comparison:
     baseline: str
     factors: Factors
     step: str
-    runs: tuple[Path, ...] = ()
+    folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        return tuple(path for paths in self.folders.values() for path in paths)
 
     @property
     def last(self) -> pd.DataFrame:
@@ -123,11 +127,11 @@ def compare(
         found += [{"step": step, **row} for row in _step_rows(rows, contrasts, places_of(rows, align), paired)]
     if all(math.isnan(row["value"]) for row in found):
         raise ValueError("nothing can be compared: no headline metric has a value in any arm")
-    paths = tuple(Path(run) for runs in arms.values() for run in runs if not isinstance(run, pd.DataFrame))
+    paths = {arm: tuple(Path(run) for run in runs if not isinstance(run, pd.DataFrame)) for arm, runs in arms.items()}
     rows = pd.concat(list(steps.values()), ignore_index=True)
     label = str(max(steps)) if at == "all" else str(at)
     return Comparison(
-        table=_holm(pd.DataFrame(found)), metrics=rows, baseline=baseline, factors=factors, step=label, runs=paths
+        table=_holm(pd.DataFrame(found)), metrics=rows, baseline=baseline, factors=factors, step=label, folders=paths
     )
 
 

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from collapse_lab.capture.store import Capture
-from collapse_lab.data.source import Images, normalise, open_images
+from collapse_lab.data.source import Images, normalise
 from collapse_lab.findings.probes import linear_probe, probe_row
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.ranks import joined, share_of
 from collapse_lab.runs import Run
 from collapse_lab.study.asked import PLAIN, Asked, forget_parts
-from collapse_lab.train.checkpoint import prune_checkpoints
-from collapse_lab.train.config import Config, SaveConfig
+from collapse_lab.train.config import Config
 from collapse_lab.train.load import load_step
 
 BATCH = 512
@@ -97,26 +96,6 @@ def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> p
     row = probe_row(right, test.id, str(table.images_hash.iloc[0])).assign(**origin(run, step))
     write_table(row, probe_path(run))
     return row
-
-
-def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[str], positions: Sequence[str]) -> None:
-    """Everything a study wants of a finished run; what is there already is not made again.
-
-    The last step's capture and checkpoint are kept whole and its metrics have intervals over images; of the others
-    the tables are kept, without. Images without labels get no probe.
-    """
-    test = open_images(config.data.uri, "test", config.data.size)
-    for step in steps:
-        if step not in measured_steps(run):
-            last = step == steps[-1]
-            captured = capture_step(
-                run, config, step, test, sites=sites, positions=positions, groups=GROUPS if last else 0
-            )
-            write_step(run, step, captured, whole=last)
-    if test.classes and not probe_path(run).is_file():
-        probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
-    gather(run)
-    prune_checkpoints(run, steps[-1], SaveConfig(keep=1))
 
 
 def origin(run: Run, step: int) -> dict[str, Any]:
