@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from collapse_lab.findings.gates import gate_table as gate_table
     from collapse_lab.findings.merging import merge_captures as merge_captures
     from collapse_lab.findings.monitor import monitor as monitor
+    from collapse_lab.findings.probes import probe as probe
     from collapse_lab.findings.spectrum import Spectrum as Spectrum
     from collapse_lab.findings.spectrum import spectrum as spectrum
     from collapse_lab.findings.table import analyze as analyze
     from collapse_lab.findings.table import capture as capture
+    from collapse_lab.findings.worth import worth as worth
     from collapse_lab.metrics._metric import measure as measure
     from collapse_lab.metrics._metric import metric as metric
     from collapse_lab.metrics._metric import series as series
@@ -75,6 +77,7 @@ _DEFINED_IN = {
     "monitor": "findings.monitor",
     "n_curve": "findings.curve",
     "open_images": "data.source",
+    "probe": "findings.probes",
     "read_study": "study.plan",
     "report": "report.page",
     "run_study": "study.run",
@@ -84,6 +87,7 @@ _DEFINED_IN = {
     "spectrum": "findings.spectrum",
     "stats_of": "stats.accumulate",
     "train": "train.loop",
+    "worth": "findings.worth",
 }
 __all__ = ["objectives", *_DEFINED_IN]
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from collapse_lab.capture.sites import match_sites, matches_path
-from collapse_lab.findings.compare import PROBE, Comparison, compare
+from collapse_lab.findings.compare import SCORES, Comparison, compare
+from collapse_lab.findings.scores import metrics_of
 from collapse_lab.findings.table import read_table
+from collapse_lab.study.blank import encoder_of
 from collapse_lab.study.jobs import Job, jobs_of
 from collapse_lab.study.plan import Study
 from collapse_lab.study.pool import located
-from collapse_lab.study.wanted import encoder_of
 
 
 def runs_of(study: Study, runs: Path | str) -> dict[str, list[Path]]:
@@ -61,11 +62,20 @@ def table_of(job: Job) -> pd.DataFrame:
 
     Depth goes from 0 for the first of these sites to 1 for the last, as in a capture of them alone.
     """
-    table = read_table(job.run.metrics)
-    names = match_sites(encoder_of(job.config), job.wanted.sites)
-    order = table[table.site != ""].drop_duplicates("site").sort_values("depth", kind="stable").site
-    sites = [site for site in order if any(matches_path(name, site) for name in names)]
+    table, wanted = read_table(job.run.metrics), job.wanted
+    table = table[table.step.isin(wanted.captures)]
+    score = table.metric.isin(SCORES)
+    order = table[~score].sort_values("depth", kind="stable").site.unique()
+    sites = _chosen(job, wanted.sites, order)
     depth = {site: place / max(1, len(sites) - 1) for place, site in enumerate(sites)}
-    asked = table.positions.isin(job.wanted.positions) | (table.metric == PROBE)
-    part = table[asked & table.site.isin(["", *sites]) & table.step.isin(job.wanted.captures)]
+    measured = ~score & table.site.isin(sites) & table.positions.isin(wanted.positions)
+    probed = table.metric.isin(metrics_of(wanted.probes))
+    probed &= table.site.isin(["", *_chosen(job, wanted.probe_sites, table[score].site.unique())])
+    part = table[measured | probed]
     return part.assign(arm=job.arm, depth=part.site.map(depth).fillna(part.depth))
+
+
+def _chosen(job: Job, patterns: Sequence[str], sites: Iterable[str]) -> list[str]:
+    """Those of some sites that the patterns choose in the job's network, in their own order."""
+    names = match_sites(encoder_of(job.config), patterns)
+    return [site for site in sites if any(matches_path(name, site) for name in names)]

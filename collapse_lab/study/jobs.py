@@ -46,7 +46,9 @@ class Job:
 
     def finished(self) -> bool:
         """Trained with this very configuration, and measured at every step and site."""
-        return self.trained() and not self.wanted.lacking(self.run, self.config)
+        if not self.trained() or self.wanted.lacking(self.run, self.config):
+            return False
+        return not (self.wanted.labelled(self.run) and self.wanted.unprobed(self.run, self.config))
 
 
 def jobs_of(study: Study, folder: Path) -> list[Job]:

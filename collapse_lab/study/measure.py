@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collapse_lab.data.source import Images, open_images
 from collapse_lab.runs import Run
-from collapse_lab.study.tables import GROUPS, capture_step, gather, probe, probe_path, write_step
+from collapse_lab.study.probing import probe_step
+from collapse_lab.study.tables import GROUPS, capture_step, gather, write_step
 from collapse_lab.study.wanted import Wanted, places_of
 from collapse_lab.train.checkpoint import prune_checkpoints
 from collapse_lab.train.config import Config, SaveConfig
@@ -14,13 +15,14 @@ def measure_run(run: Run, config: Config, wanted: Wanted) -> None:
     """Measure what is lacking; what is there already is not made again, and stays.
 
     The last step's capture is kept whole and its metrics have intervals over images; of the others the tables are kept,
-    without. Images without labels get no probe.
+    without. Images without labels are not probed.
     """
     test = open_images(config.data.uri, "test", config.data.size)
     for step in wanted.lacking(run, config):
         _measure(run, config, step, test, wanted)
-    if test.classes and not probe_path(run).is_file():
-        probe(run, config, wanted.captures[-1], open_images(config.data.uri, "train", config.data.size), test)
+    if test.classes and wanted.unprobed(run, config):
+        train = open_images(config.data.uri, "train", config.data.size)
+        probe_step(run, config, wanted.captures[-1], train, test, sites=wanted.probe_sites, kinds=wanted.probes)
     gather(run)
 
 

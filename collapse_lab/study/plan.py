@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from collapse_lab.findings.scores import PROBES
 from collapse_lab.registry import Registry, nearest
 from collapse_lab.study.tables import POSITIONS, SITES
 
@@ -40,10 +41,22 @@ class Study(BaseModel):
     captures: tuple[int, ...] = Field(min_length=1, description="steps, ascending; the last one is compared")
     sites: tuple[str, ...] = SITES
     positions: tuple[str, ...] = POSITIONS
+    probes: tuple[str, ...] = Field(
+        default=("linear",), description="names in PROBES, of the last map at the last step"
+    )
+    probe_sites: tuple[str, ...] = Field(default=(), description="where besides")
     pool: tuple[str, ...] = Field(default=(), description="folders whose runs are used as well")
     checkpoints: Literal["last", "all"] = "last"
     config: dict[str, Any] = {}
     arms: dict[str, Arm]
+
+    @field_validator("probes")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [kind for kind in kinds if kind not in PROBES]
+        if unknown:
+            raise ValueError(f"no probe is called {unknown[0]!r}{nearest(unknown[0], PROBES)}")
+        return kinds
 
     @field_validator("captures")
     @classmethod

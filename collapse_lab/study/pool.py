@@ -12,7 +12,7 @@ from typing import Any
 
 from collapse_lab.runs import Run
 from collapse_lab.study.jobs import Job
-from collapse_lab.study.seen import Seen, seen_by
+from collapse_lab.study.seen import seen_by
 from collapse_lab.train.resolve import completed
 
 DIGITS = 8

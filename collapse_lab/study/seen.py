@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from collapse_lab.capture.sites import match_sites
 from collapse_lab.data.source import Images, open_images
+from collapse_lab.study.blank import encoder_of
 from collapse_lab.study.jobs import Job
-from collapse_lab.study.wanted import encoder_of
 from collapse_lab.train.loop import try_out
 from collapse_lab.train.resolve import Resolved, require_labels, resolve
 
@@ -49,7 +49,7 @@ def seen_by(jobs: Sequence[Job]) -> list[Seen]:
 def _require_fit(job: Job) -> None:
     """One pass without values, and the sites; seeds of one arm need no second look."""
     try_out(job.config)
-    match_sites(encoder_of(job.config), job.wanted.sites)
+    match_sites(encoder_of(job.config), [*job.wanted.sites, *job.wanted.probe_sites])
     beyond = [step for step in job.wanted.captures if step > (job.config.steps or 0)]
     if beyond:
         raise ValueError(f"captures at {beyond} lie beyond its {job.config.steps} steps")

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-
-import torch
-from torch import nn
 
 from collapse_lab.capture.sites import match_sites, matches_path
 from collapse_lab.findings.table import read_table
 from collapse_lab.runs import Run
+from collapse_lab.study.blank import encoder_of
 from collapse_lab.study.plan import Study
+from collapse_lab.study.probing import unprobed_sites
 from collapse_lab.study.tables import measured_steps
-from collapse_lab.train.build import build
 from collapse_lab.train.config import Config
-from collapse_lab.train.resolve import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Steps, sites (patterns) and position policies; the capture of the last step is kept whole, with intervals."""
+    """Steps, sites (patterns) and position policies; the capture of the last step is kept whole, with intervals.
+
+    `probes` are made of the last map at the last step, and at `probe_sites`; the checkpoints of the steps `kept` stay.
+    """
 
     captures: tuple[int, ...]
     sites: tuple[str, ...]
     positions: tuple[str, ...]
+    probes: tuple[str, ...]
+    probe_sites: tuple[str, ...]
     kept: tuple[int, ...]
 
     @staticmethod
@@ -33,6 +34,8 @@ class Wanted:
             captures=study.captures,
             sites=study.sites,
             positions=study.positions,
+            probes=study.probes,
+            probe_sites=study.probe_sites,
             kept=study.captures if study.checkpoints == "all" else study.captures[-1:],
         )
 
@@ -48,10 +51,22 @@ class Wanted:
             steps.append(last)
         return steps
 
+    def unprobed(self, run: Run, config: Config) -> bool:
+        """Whether a score is missing at the last map or at a site."""
+        return bool(unprobed_sites(run, config, self.captures[-1], self.probe_sites, self.probes))
+
     def unkept(self, run: Run, config: Config) -> list[int]:
-        """Of a finished run: the steps that are lacking and whose weights are gone."""
+        """The steps that are to be measured or probed and whose weights are not there (yet, or any longer)."""
         there = {0, *run.checkpoints()}  # the initial values follow from the seed
-        return [step for step in self.lacking(run, config) if step not in there]
+        steps = self.lacking(run, config)
+        if self.labelled(run) and self.unprobed(run, config):
+            steps.append(self.captures[-1])
+        return sorted(set(steps) - there)
+
+    @staticmethod
+    def labelled(run: Run) -> bool:
+        """Whether the run's images have classes: those of others are not probed."""
+        return run.exists() and bool(run.read().get("data", {}).get("classes"))
 
     def _covered(self, run: Run, step: int, names: list[str]) -> bool:
         found = places_of(run, step)
@@ -68,15 +83,3 @@ def places_of(run: Run, step: int) -> set[tuple[str, str]]:
         return set()
     table = read_table(run.capture(step) / "metrics.parquet")
     return set(table[["site", "positions"]].drop_duplicates().itertuples(index=False, name=None))
-
-
-def encoder_of(config: Config) -> nn.Module:
-    """The encoder of a configuration without values: its sites can be asked for before there is a run."""
-    return _encoder(config.model_copy(update={"out": "", "seed": 0}))
-
-
-@lru_cache(maxsize=64)
-def _encoder(config: Config) -> nn.Module:
-    resolved = resolve(config, images=config.data.batch, classes=config.model.classes or 2)
-    with torch.device("meta"):
-        return build(resolved.model, resolved.objective, seed=0).encoder

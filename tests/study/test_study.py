@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from collapse_lab.runs import Run
-from collapse_lab.study import tables, work
+from collapse_lab.study import probing, work
 from collapse_lab.study.jobs import jobs_of
 from collapse_lab.study.plan import Study, read_study
 from collapse_lab.study.run import run_study
@@ -66,12 +66,13 @@ def test_a_classifier_in_a_study_is_finished_and_its_probe_reads_features_not_lo
     values["config"] |= {"objective": {"name": "supervised"}, "optim": {"lr": 1e-3}}
     values["arms"]["plain"]["config"]["optim"] = {"base_lr": 0.1}  # takes the place of the study's lr
     job = jobs_of(Study.model_validate(values), tmp_path)[0]
-    widths = []
-    monkeypatch.setattr(
-        tables,
-        "linear_probe",
-        lambda train, test: widths.append((train[0].shape[1], test[0].shape[1])) or torch.ones(len(test[0])).bool(),
-    )
+    widths, plain = [], probing.probe
+
+    def seen(train, test, *rest, **named):
+        widths.append((train[0].shape[1], test[0].shape[1]))
+        return plain(train, test, *rest, **named)
+
+    monkeypatch.setattr(probing, "probe", seen)
     work.work(job)
     assert widths == [(64, 64)]
     assert job.finished()
