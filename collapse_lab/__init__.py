@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collapse_lab.findings.alignment import cka as cka
     from collapse_lab.findings.alignment import knn_overlap as knn_overlap
     from collapse_lab.findings.alignment import similarity_table as similarity_table
+    from collapse_lab.findings.baselines import baselines as baselines
     from collapse_lab.findings.compare import Comparison as Comparison
     from collapse_lab.findings.compare import compare as compare
     from collapse_lab.findings.curve import n_curve as n_curve
@@ -60,6 +61,7 @@ _DEFINED_IN = {
     "Study": "study.plan",
     "against_nulls": "findings.against",
     "analyze": "findings.table",
+    "baselines": "findings.baselines",
     "build_model": "models.convnext",
     "capture": "findings.table",
     "cka": "findings.alignment",

@@ -13,6 +13,7 @@ import typer
 
 from collapse_lab.cli import (
     analyze,
+    baselines,
     capture,
     compare,
     convert,
@@ -50,6 +51,7 @@ for command in (
     explain.explain,
     compare.compare,
     probe.probe,
+    baselines.baselines,
     convert.convert,
     report.report,
     reconstruct.reconstruct,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def components(train: Array, test: Array) -> tuple[Array, Array]:
 
     x, x_test = pixels(train, test)
     count = min(COMPONENTS, *x.shape)
-    model = PCA(n_components=count, svd_solver="covariance_eigh" if x.shape[1] < len(x) else "full").fit(x)
+    model = PCA(n_components=count, random_state=0).fit(x)  # many pixels: a randomised solver
     return model.transform(x), model.transform(x_test)
 
 
@@ -60,12 +60,14 @@ def baselines(
     kinds: Iterable[str] = KINDS,
     test_share: float = 0.25,
     ids: Any = None,
+    on_method: Callable[[str, int], object] = lambda *_: None,
 ) -> pd.DataFrame:
     """Probes (see `probe`) of features that nothing learnt: one row for each method, seed of the split and score.
 
     `images` (N, C, H, W) uint8, `labels` (N,). Each seed splits them by their identities `ids` (without them their
     places) into `test_share` for judging and the rest. k-means clusters the training images, as many clusters as
     classes. [low, high] is the 95 % interval over the test images of a split. `summary` averages the seeds.
+    `on_method` is called with method and seed when these are done.
 
     Raises ValueError for images of another type or shape, a share outside (0, 1), too few images, and what `probe`
     raises of labels; LookupError for an unknown method or probe.
@@ -83,12 +85,16 @@ def baselines(
     count = len(pictures)
     identities = torch.arange(count) if ids is None else torch.tensor(read_ids(ids, count), dtype=torch.int64)
     scaled = pictures.cpu().numpy().astype(np.float32) / 255
-    rows = [
-        row
-        for seed in seeds
-        for row in _of_split(scaled, classes, identities, split(identities, test_share, seed), known, kinds, seed)
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    rows: list[dict[str, Any]] = []
+    for seed in seeds:
+        judged = split(identities, test_share, seed)
+        for name, method in known.items():
+            learnt, held = method(scaled[~judged.numpy()], scaled[judged.numpy()])
+            table = probe((learnt, classes[~judged]), (held, classes[judged]), kinds, ids=identities[judged])
+            here = {"method": name, "features": learnt.shape[1], "seed": seed, "n_train": len(learnt)}
+            rows += [{**row, **here} for row in table.to_dict("records")]
+            on_method(name, seed)
+    return pd.DataFrame(rows)[list(COLUMNS)]
 
 
 def split(ids: Tensor, test_share: float, seed: int) -> Tensor:
@@ -121,20 +127,3 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         n_images=("n_images", "min"),
     )
     return found.reset_index()
-
-
-def _of_split(
-    images: Array,
-    labels: Tensor,
-    ids: Tensor,
-    judged: Tensor,
-    methods: dict[str, Method],
-    kinds: tuple[str, ...],
-    seed: int,
-) -> Iterator[dict[str, Any]]:
-    for name, method in methods.items():
-        learnt, held = method(images[~judged.numpy()], images[judged.numpy()])
-        table = probe((learnt, labels[~judged]), (held, labels[judged]), kinds, ids=ids[judged])
-        for row in table.to_dict("records"):
-            here = {"method": name, "features": learnt.shape[1], "seed": seed, "n_train": len(learnt)}
-            yield {**{name: row[name] for name in COLUMNS if name in row}, **here}

@@ -43,14 +43,15 @@ def probe(
     class, features that are not finite, or, for linear and svm, a class of fewer than 5 training images.
     """
     chosen = [PROBES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)]
-    task, label = _task(train, test, splits=any(each.splits for each in chosen))
+    (x, y), (x_test, label) = _checked_pair(train, test, linear=any(each.linear for each in chosen))
+    tasks = {way: _task(x, y, x_test, standardised=way) for way in {each.linear for each in chosen}}
     count = len(label)
     identities = torch.arange(count) if ids is None else torch.tensor(read_ids(ids, count), dtype=torch.int64)
     group = group_of(identities, groups).numpy()
     rows = []
     for each in chosen:
-        answer = each.answer(task)
-        rows += [_row(score, label, answer, group, task.x.shape[1]) for score in each.scores]
+        answer = each.answer(tasks[each.linear])
+        rows += [_row(score, label, answer, group, x.shape[1]) for score in each.scores]
     return pd.DataFrame([{**row, "images_hash": images_hash(images_keys(identities))} for row in rows])
 
 
@@ -73,19 +74,27 @@ def missing_rows(kinds: Iterable[str], reason: str, images: int, status: Status 
     return pd.DataFrame([_cells(metric, math.nan, images, 0, status, reason) for metric in metrics_of(kinds)])
 
 
-def _task(train: Features, test: Features, *, splits: bool) -> tuple[Task, Numbers]:
-    """The standardised task, and the labels of the test images."""
-    from sklearn.preprocessing import StandardScaler
-
-    (x, y), (x_test, y_test) = (_checked(name, *given) for name, given in (("training", train), ("test", test)))
+def _checked_pair(
+    train: Features, test: Features, *, linear: bool
+) -> tuple[tuple[Numbers, Numbers], tuple[Numbers, Numbers]]:
+    """Features in float64 and labels, of training and of test images, that fit each other."""
+    (x, y), (x_test, label) = (_checked(name, *given) for name, given in (("training", train), ("test", test)))
     if x.shape[1] != x_test.shape[1]:
         raise ValueError(f"training and test features have {x.shape[1]} and {x_test.shape[1]} channels")
     why = too_few(torch.from_numpy(y))
-    if why and (splits or len(np.unique(y)) < 2):
+    if why and (linear or len(np.unique(y)) < 2):
         raise ValueError(why)
-    scaler = StandardScaler().fit(x)
-    scaled = [scaler.transform(each).astype(np.float32) for each in (x, x_test)]
-    return Task(x=scaled[0], y=y, x_test=scaled[1]), y_test
+    return (x, y), (x_test, label)
+
+
+def _task(x: Numbers, y: Numbers, x_test: Numbers, *, standardised: bool) -> Task:
+    """Centred on the training images and scaled by them, each channel by itself or all by one number."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler(with_std=standardised).fit(x)
+    first, second = scaler.transform(x), scaler.transform(x_test)
+    size = 1.0 if standardised else np.sqrt(np.mean(first**2)) or 1.0
+    return Task(x=(first / size).astype(np.float32), y=y, x_test=(second / size).astype(np.float32))
 
 
 def _checked(name: str, features: Any, labels: Any) -> tuple[Numbers, Numbers]:

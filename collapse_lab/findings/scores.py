@@ -27,8 +27,9 @@ class Probe:
 
     answer: Callable[[Task], Numbers]
     scores: tuple[Score, ...]
-    splits: bool
-    """Whether a strength is chosen on a fifth of the training images."""
+    linear: bool
+    """Whether channels are standardised and a strength is chosen on a fifth of the training images; or the distances
+    of the features count as they are."""
 
 
 def accuracy(label: Numbers, answer: Numbers) -> float:
@@ -57,28 +58,29 @@ PROBES: Registry[Probe] = Registry(
         "linear": Probe(
             answer=classifiers.linear,
             scores=(Score(metric="linear_probe_accuracy", function=accuracy),),
-            splits=True,
+            linear=True,
         ),
         "knn": Probe(
             answer=classifiers.nearest_neighbours,
             scores=(Score(metric="knn_accuracy", function=accuracy),),
-            splits=False,
+            linear=False,
         ),
         "svm": Probe(
             answer=classifiers.svm,
             scores=(Score(metric="svm_accuracy", function=accuracy),),
-            splits=True,
+            linear=True,
         ),
         "kmeans": Probe(
             answer=classifiers.clusters,
             scores=(Score(metric="kmeans_nmi", function=nmi), Score(metric="kmeans_ari", function=ari, low=-0.5)),
-            splits=False,
+            linear=False,
         ),
     },
 )
-"""Each of standardised features. linear: logistic regression, its strength chosen on a fifth of the training images;
-knn: the vote of 20 neighbours; svm: linear, chosen like that; kmeans: clusters of the training images, as many as
-classes, to which the test images are assigned."""
+"""linear: logistic regression on standardised channels, its strength chosen on a fifth of the training images; svm:
+linear, likewise; knn: the vote of 20 neighbours; kmeans: clusters of the training images, as many as classes, to which
+the test images are assigned. Both of these judge by the distances of the features as they are: standardised, a channel
+of noise would count as much as any."""
 
 
 def metrics_of(kinds: Iterable[str]) -> list[str]:

@@ -15,6 +15,10 @@ from collapse_lab.study.progress import Board, Progress
 from collapse_lab.study.work import work_off
 
 
+class FailedRunsWarning(UserWarning):
+    """Runs of a study failed, and its arms are compared without them."""
+
+
 def run_study(
     study: Study,
     runs: Path | str,
@@ -32,7 +36,8 @@ def run_study(
     `on_progress` is called a few times a second. A stop by hand stops the runs after their step, and the next call goes
     on from there.
 
-    A run that fails does not stop the others: it is warned of with its error, and the arms are compared without it.
+    A run that fails does not stop the others: it is warned of (FailedRunsWarning) with its error, and the arms are
+    compared without it.
     Raises RuntimeError with the errors where an arm has no run left. Before any run: ValueError for a configuration
     that is refused, images that do not fit, runs that did not keep a step that is to be measured, or a memory limit
     below what one run takes.
@@ -58,7 +63,7 @@ def _tell(study: Study, jobs: Sequence[Job], board: Board) -> None:
     without = [arm for arm, paths in folders_of(study, board.finished()).items() if not paths]
     if without:
         raise RuntimeError(f"{note}; nothing is compared, as these arms have no run: {', '.join(without)}")
-    warnings.warn(note, stacklevel=3)
+    warnings.warn(note, FailedRunsWarning, stacklevel=3)
 
 
 def _require_steps(pending: Sequence[Job]) -> None:

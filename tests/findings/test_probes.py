@@ -50,8 +50,8 @@ def blind() -> dict[str, float]:
     return scores((normal(200, 6), LABEL), (normal(200, 6, seed=1), LABEL))
 
 
-@pytest.mark.parametrize("kind", PROBES)
-def test_scale_and_offset_of_a_channel_do_not_matter(kind):
+@pytest.mark.parametrize("kind", ["linear", "svm"])
+def test_scale_and_offset_of_a_channel_do_not_matter_to_a_linear_probe(kind):
     x, x_test = CENTRES[LABEL] + 4 * normal(200, 6), CENTRES[LABEL] + 4 * normal(200, 6, seed=1)
     factor, shift = torch.tensor([1e-6, 1, 1e6, 1, 3, 2]).double(), torch.arange(6.0)
     one = scores((x, LABEL), (x_test, LABEL), (kind,))
@@ -84,9 +84,9 @@ def test_the_linear_probe_is_scikit_learns_at_the_strength_that_a_fifth_of_the_i
     )
 
 
-def test_the_neighbours_are_scikit_learns_on_standardised_features():
+def test_the_neighbours_are_scikit_learns_on_features_as_they_are():
     x, x_test = CENTRES[LABEL] + 12 * normal(200, 6), CENTRES[LABEL] + 12 * normal(200, 6, seed=1)
-    plain = make_pipeline(StandardScaler(), KNeighborsClassifier(20)).fit(x, LABEL)
+    plain = KNeighborsClassifier(20).fit(x, LABEL)
     found = scores((x, LABEL), (x_test, LABEL), ("knn",))
     assert found["knn_accuracy"] == pytest.approx(plain.score(x_test, LABEL), abs=0.006)
 
@@ -99,14 +99,13 @@ def test_nmi_and_ari_are_scikit_learns_and_names_of_clusters_do_not_matter():
     assert (nmi(LABEL.numpy(), renamed), ari(LABEL.numpy(), renamed)) == pytest.approx((1.0, 1.0))
 
 
-def test_a_rotation_of_whitened_features_changes_no_neighbour():
-    x, x_test = CENTRES[LABEL] + 12 * normal(200, 6), CENTRES[LABEL] + 12 * normal(200, 6, seed=1)
-    white = torch.linalg.inv(torch.linalg.cholesky(x.T.cov())).T
-    one, two = (
-        scores((x @ white @ turn, LABEL), (x_test @ white @ turn, LABEL), ("knn",))
-        for turn in (torch.eye(6).double(), rotation(6))
-    )
-    assert two == pytest.approx(one)
+@pytest.mark.parametrize("kind", ["knn", "kmeans"])
+def test_a_rotation_an_offset_and_one_scale_change_no_distance(kind):
+    x, x_test = CENTRES[LABEL] + 4 * normal(200, 6), CENTRES[LABEL] + 4 * normal(200, 6, seed=1)
+    turn, shift = 1e-3 * rotation(6), torch.arange(6.0)
+    one = scores((x, LABEL), (x_test, LABEL), (kind,))
+    two = scores((x @ turn + shift, LABEL), (x_test @ turn + shift, LABEL), (kind,))
+    assert two == pytest.approx(one, abs=0.006)
 
 
 def test_features_that_collapsed_to_one_point_are_worth_chance_and_warn_of_nothing():
@@ -163,11 +162,7 @@ def test_a_row_holds_its_score_with_an_interval_over_groups_of_images():
         expected = interval_of(one.value, one.replicates, one.group_sizes)
         assert (one.corrected, one.low, one.high) == pytest.approx(astuple(expected))
         assert one.n_images == 500
-    answer = (
-        KNeighborsClassifier(20)
-        .fit(StandardScaler().fit_transform(x), label)
-        .predict(StandardScaler().fit_transform(x))
-    )
+    answer = KNeighborsClassifier(20).fit(x, label).predict(x)
     right = torch.from_numpy(answer) == label
     without = [right[group != k].double().mean().item() for k in range(16)]
     assert table.iloc[0].replicates == pytest.approx(without, abs=0.01)
