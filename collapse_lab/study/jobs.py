@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from collapse_lab.runs import Run
 from collapse_lab.study.plan import Arm, Study
@@ -65,7 +66,7 @@ def jobs_of(study: Study, folder: Path) -> list[Job]:
 
 def _job(study: Study, arm: str, changes: Arm, seed: int, out: Path) -> Job:
     own = {"seed": seed, "out": str(out), "save": {"at": list(study.captures)}}
-    values = laid_over(laid_over(study.config, changes.config), own)
+    values = laid_over(laid_over(_base(study, changes), changes.config), own)
     if values.get("epochs") is not None:
         raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
     try:
@@ -73,3 +74,11 @@ def _job(study: Study, arm: str, changes: Arm, seed: int, out: Path) -> Job:
     except (ValueError, LookupError) as error:
         raise ValueError(f"the arm {arm!r}: {error.args[0]}") from None
     return Job(study=study.name, arm=arm, seed=seed, config=config, wanted=Wanted.of(study), factors=changes.factors)
+
+
+def _base(study: Study, changes: Arm) -> dict[str, Any]:
+    """The study's configuration for an arm; the options of an objective fall away where the arm names another."""
+    ours, theirs = study.config.get("objective", {}), changes.config.get("objective", {})
+    sections = isinstance(ours, dict) and isinstance(theirs, dict)  # else the configuration is refused
+    another = sections and "name" in theirs and theirs["name"] != ours.get("name", "fcmae")
+    return {name: value for name, value in study.config.items() if not (another and name == "objective")}

@@ -99,6 +99,14 @@ def test_an_arm_that_is_refused_is_named_before_any_run(data, tmp_path):
     assert "captures at [9] lie beyond its 2 steps" in refused(data, tmp_path, {}, captures=(0, 9))
 
 
+def test_an_arm_of_another_objective_leaves_the_options_of_the_first_behind(data, tmp_path):
+    values = small_study(data, seeds=(0,)).model_dump()
+    values["arms"]["GRN"]["config"]["objective"] = {"name": "supervised"}
+    first, second = jobs_of(Study.model_validate(values), tmp_path)
+    assert first.config.objective.decoder_dim == 8
+    assert second.config.objective.name == "supervised"
+
+
 def test_an_objective_that_needs_labels_is_refused_on_images_without_any(tmp_path):
     pictures = write_pictures(tmp_path / "pictures")
     for split in ("train", "test"):

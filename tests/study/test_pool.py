@@ -10,7 +10,7 @@ import pytest
 
 from collapse_lab.findings.table import read_table
 from collapse_lab.report.sources import sources_of
-from collapse_lab.runs import Run
+from collapse_lab.study import run
 from collapse_lab.study.compared import compare_study, located_jobs, runs_of
 from collapse_lab.study.jobs import jobs_of
 from collapse_lab.study.plan import Study
@@ -98,9 +98,15 @@ def test_what_a_run_lacks_is_added_and_what_others_measured_there_stays_and_chan
     assert job.run.read()["arm"] == "plain"
 
 
-def test_a_study_of_finished_runs_starts_no_process(study, runs, monkeypatch):
-    monkeypatch.setattr("multiprocessing.get_context", None)
-    assert isinstance(run_study(renamed(study), runs).table, pd.DataFrame)
+def test_a_study_of_finished_runs_starts_no_process(study, study_runs, monkeypatch):
+    started = []
+    monkeypatch.setattr(run, "work_off", lambda pending, limits, board: started.extend(pending) or iter(()))
+    told = []
+    comparison = run_study(renamed(study), study_runs, on_progress=told.append)
+    assert started == []
+    assert told[-1].finished == told[-1].runs == 6
+    assert {state.state for state in told[-1].states} == {"finished"}
+    assert set(comparison.folders) == {"control", "treated"}
 
 
 def test_a_step_that_was_not_kept_is_refused_before_any_run(study, runs):
@@ -114,9 +120,3 @@ def test_a_record_that_cannot_be_read_is_passed_over(study, runs):
     with pytest.warns(UserWarning, match="plain-seed0 is passed over"):
         found = runs_of(study, runs)
     assert len(found["plain"]) == 2
-
-
-def test_all_checkpoints_stay_where_the_study_says_so(study, tmp_path):
-    job = located_jobs(changed(study, checkpoints="all", seeds=(0,)), tmp_path)[0]
-    work(job)
-    assert list(Run(job.run.path).checkpoints()) == [0, 2]

@@ -97,14 +97,16 @@ def test_a_run_of_another_configuration_is_not_taken_for_this_one(data, tmp_path
     assert not job.finished()
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(data, tmp_path):
+def test_an_interrupted_run_goes_on_where_it_stopped_and_keeps_every_captured_step_that_the_study_keeps(data, tmp_path):
     from collapse_lab.train.loop import train
 
-    job = jobs_of(small_study(data, seeds=(0,)), tmp_path)[0]
+    study = Study.model_validate(small_study(data, seeds=(0,)).model_dump() | {"checkpoints": "all"})
+    job = jobs_of(study, tmp_path)[0]
     train(job.config, on_step=lambda state: state.step == 1)
     assert Run(job.run.path).read()["status"] == "interrupted"
     work.work(job)
     assert job.finished()
+    assert list(job.run.checkpoints()) == [0, 2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
