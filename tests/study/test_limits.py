@@ -47,11 +47,18 @@ def test_memory_is_estimated_once_an_arm_and_a_run_beyond_the_limit_is_refused(m
         limits, "rehearse", lambda config: asked.append(config) or SimpleNamespace(memory={"weights": 10**9})
     )
     jobs = jobs_of(small_study(Path("pictures")), Path("runs"))
+    monkeypatch.setattr(limits, "_measuring", lambda job: 10**6)
     loads = Limits(at_once=2, cores=2, memory=2 * 10**9).loads(jobs)
     assert {load.memory for load in loads} == {10**9 + LIBRARIES}
     assert len(asked) == 2
     with pytest.raises(ValueError, match=r"'plain' takes about 1\.60 GB, the limit is 1\.00 GB"):
         Limits(at_once=2, cores=2, memory=10**9).loads(jobs)
+
+
+def test_measuring_takes_the_matrices_of_every_site_policy_and_group():
+    job = jobs_of(small_study(Path("pictures")), Path("runs"))[0]
+    matrices = sum(2 * 16 * 8 * channels**2 for channels in (64, 64, 64, 256, 256, 256))  # blocks and activations
+    assert matrices < limits._measuring(job) < 4 * matrices
 
 
 def test_a_limit_is_one_or_more():
