@@ -70,6 +70,6 @@ def _probed(run: Run, step: int | None, sites: Sequence[str], kinds: Sequence[st
     missing = unprobed_sites(run, config, chosen, sites, kinds)
     if missing:
         train, test = (open_images(config.data.uri, split, config.data.size) for split in ("train", "test"))
-        probe_step(run, config, chosen, train, test, sites=[name for name in missing if name], kinds=kinds)
+        probe_step(run, config, chosen, train, test, sites=missing, kinds=kinds)
     gather(run)
     return chosen

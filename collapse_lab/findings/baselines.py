@@ -92,7 +92,7 @@ def baselines(
             learnt, held = method(scaled[~judged.numpy()], scaled[judged.numpy()])
             table = probe((learnt, classes[~judged]), (held, classes[judged]), kinds, ids=identities[judged])
             here = {"method": name, "features": learnt.shape[1], "seed": seed, "n_train": len(learnt)}
-            rows += [{**row, **here} for row in table.to_dict("records")]
+            rows += [{**{str(cell): value for cell, value in row.items()}, **here} for row in table.to_dict("records")]
             on_method(name, seed)
     return pd.DataFrame(rows)[list(COLUMNS)]
 

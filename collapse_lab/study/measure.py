@@ -20,9 +20,10 @@ def measure_run(run: Run, config: Config, wanted: Wanted) -> None:
     test = open_images(config.data.uri, "test", config.data.size)
     for step in wanted.lacking(run, config):
         _measure(run, config, step, test, wanted)
-    if test.classes and wanted.unprobed(run, config):
+    missing = wanted.unprobed(run, config) if test.classes else []
+    if missing:
         train = open_images(config.data.uri, "train", config.data.size)
-        probe_step(run, config, wanted.captures[-1], train, test, sites=wanted.probe_sites, kinds=wanted.probes)
+        probe_step(run, config, wanted.captures[-1], train, test, sites=missing, kinds=wanted.probes)
     gather(run)
 
 

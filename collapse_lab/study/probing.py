@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 import torch
@@ -31,10 +32,10 @@ def probe_step(
     train: Images,
     test: Images,
     *,
-    sites: Sequence[str] = (),
+    sites: Sequence[str] = ("",),
     kinds: Sequence[str] = ("linear",),
 ) -> pd.DataFrame:
-    """Probe the encoder of one step, on whole images: a row for each score at the last map (site "") and at `sites`.
+    """Probe the encoder of one step, on whole images: a row for each score at each of `sites`, "" for the last map.
 
     The rows join those that earlier probes of the run have written, in place of the same ones. Where the images or
     the features allow no probe the row has no value, and the reason. Raises LookupError for an unknown kind or a
@@ -43,8 +44,11 @@ def probe_step(
     metrics_of(kinds)  # an unknown one is refused before any work
     model = load_step(run, step).to(device())
     images_hash = _images_hash(run, step)
+    last = partial(_last_map, model.forward_features, config)
+    probed_at = [("", 1.0, last(train), last(test))] if "" in sites else []
+    probed_at += _features(model, config, train, test, [site for site in sites if site])
     rows = []
-    for site, depth, learnt, judged in _features(model, config, train, test, sites):
+    for site, depth, learnt, judged in probed_at:
         found = _rows(learnt, judged, kinds, len(train) + len(test)).assign(site=site, depth=depth, **origin(run, step))
         rows.append(found.assign(images_hash=images_hash) if images_hash else found)
     table = pd.concat(rows, ignore_index=True)
@@ -87,20 +91,19 @@ def _rows(train: Labelled, test: Labelled, kinds: Sequence[str], images: int) ->
 def _features(
     model: nn.Module, config: Config, train: Images, test: Images, sites: Sequence[str]
 ) -> Iterator[tuple[str, float, Labelled, Labelled]]:
-    """(site, depth, training images, test images), the last map first."""
-    yield "", 1.0, _last_map(model, train, config), _last_map(model, test, config)
+    """(site, depth, training images, test images) of each site."""
     if sites:
         learnt, judged = (_kept(model, images, config, sites) for images in (train, test))
         for site, (depth, rows) in learnt.items():
             yield site, depth, rows, judged[site][1]
 
 
-def _last_map(model: nn.Module, images: Images, config: Config) -> Labelled:
+def _last_map(features: Callable[[Tensor], Tensor], config: Config, images: Images) -> Labelled:
     """The last map averaged over positions, whether or not a head follows it."""
     with torch.inference_mode():
-        maps = (model.forward_features(batch["image"].to(device())) for batch in batches(images, config))
-        features = torch.cat([each.mean(dim=(2, 3)).cpu() for each in maps])
-    return features, images.label, images.id
+        maps = (features(batch["image"].to(device())) for batch in batches(images, config))
+        pooled = torch.cat([each.mean(dim=(2, 3)).cpu() for each in maps])
+    return pooled, images.label, images.id
 
 
 def _kept(model: nn.Module, images: Images, config: Config, sites: Sequence[str]) -> dict[str, tuple[float, Labelled]]:

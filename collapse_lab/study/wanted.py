@@ -51,9 +51,9 @@ class Wanted:
             steps.append(last)
         return steps
 
-    def unprobed(self, run: Run, config: Config) -> bool:
-        """Whether a score is missing at the last map or at a site."""
-        return bool(unprobed_sites(run, config, self.captures[-1], self.probe_sites, self.probes))
+    def unprobed(self, run: Run, config: Config) -> list[str]:
+        """The sites, "" for the last map, where a score is missing."""
+        return unprobed_sites(run, config, self.captures[-1], self.probe_sites, self.probes)
 
     def unkept(self, run: Run, config: Config) -> list[int]:
         """The steps that are to be measured or probed and whose weights are not there (yet, or any longer)."""
