@@ -16,8 +16,8 @@ from collapse_lab.objectives.decoders import DECODERS
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.objectives.mae import MAE
 from collapse_lab.runs import Run
-from collapse_lab.study.plan import jobs_of
-from collapse_lab.study.run import work
+from collapse_lab.study.jobs import jobs_of
+from collapse_lab.study.work import work
 from tests.models.networks import ragged_removed, small
 from tests.pictures import small_study, write_pictures
 from tests.train.runs import final_state, tiny

@@ -136,7 +136,7 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
 
 def prepare(run: Run, config: Config, place: Place) -> Prepared:
     """Build and check everything before any work; writes nothing. Raises what `train` raises of a configuration."""
-    _rehearse(config)
+    try_out(config)
     place.parts(config.data.batch)
     images = _opened(config, place)
     tests = _tests(config) if config.eval.every else None
@@ -222,7 +222,7 @@ def _say_stopped(ready: Prepared, step: int, seconds: float) -> None:
     ready.place.ranks.from_first(lambda: ready.run.update(status=status, **facts), "say that it stopped")
 
 
-def _rehearse(config: Config) -> None:
+def try_out(config: Config) -> None:
     """One forward without values, before anything is read or written: what does not fit is refused here."""
     if config.data.randaugment:
         require_torchvision()
