@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, PositiveFloat, Tag
 
 from collapse_lab.registry import Registry
 from collapse_lab.train.section import Section, Share
@@ -37,8 +37,28 @@ class SupervisedConfig(ObjectiveConfig):
     erasing: float = Field(default=0.0, ge=0, le=1)
 
 
+class RotationConfig(ObjectiveConfig):
+    """See `Rotation`."""
+
+    name: str = "rotation"
+
+
+class ColorizationConfig(ObjectiveConfig):
+    """See `Colorization`. mean and std are those of the data, which a resolved configuration holds here too."""
+
+    name: str = "colorization"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+
 OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
-    "objective", {"fcmae": FCMAEConfig, "supervised": SupervisedConfig}
+    "objective",
+    {
+        "fcmae": FCMAEConfig,
+        "supervised": SupervisedConfig,
+        "rotation": RotationConfig,
+        "colorization": ColorizationConfig,
+    },
 )
 
 
@@ -52,5 +72,9 @@ def _kind(objective: Any) -> str:
 
 
 AnyObjective: TypeAlias = Annotated[
-    Annotated[FCMAEConfig, Tag("fcmae")] | Annotated[SupervisedConfig, Tag("supervised")], Discriminator(_kind)
+    Annotated[FCMAEConfig, Tag("fcmae")]
+    | Annotated[SupervisedConfig, Tag("supervised")]
+    | Annotated[RotationConfig, Tag("rotation")]
+    | Annotated[ColorizationConfig, Tag("colorization")],
+    Discriminator(_kind),
 ]
