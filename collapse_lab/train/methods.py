@@ -9,6 +9,8 @@ from pydantic import Discriminator, Field, PositiveFloat, Tag
 from collapse_lab.registry import Registry
 from collapse_lab.train.section import Section, Share
 
+PositiveShare: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+
 
 class ObjectiveConfig(Section):
     """What it learns, a name in OBJECTIVES; its options are those of its own section."""
@@ -51,6 +53,35 @@ class ColorizationConfig(ObjectiveConfig):
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
 
 
+class ViewsConfig(ObjectiveConfig):
+    """How an objective that compares two views makes them, see `Views`. What data.* changes comes before."""
+
+    crop: tuple[PositiveShare, PositiveShare] = (0.2, 1.0)
+    flip: bool = True
+    jitter: float = Field(default=0.4, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0)
+
+
+class SimSiamConfig(ViewsConfig):
+    """See `SimSiam`. The default widths are the paper's."""
+
+    name: str = "simsiam"
+    stop_gradient: bool = True
+    projector_dim: int = Field(default=2048, ge=1)
+    predictor_dim: int = Field(default=512, ge=1)
+    output_norm: bool = True
+
+
+class VICRegConfig(ViewsConfig):
+    """See `VICReg`. Three weights, 0 turns a term off; they and the default width are the paper's."""
+
+    name: str = "vicreg"
+    invariance: float = Field(default=25.0, ge=0)
+    variance: float = Field(default=25.0, ge=0)
+    covariance: float = Field(default=1.0, ge=0)
+    expander_dim: int = Field(default=8192, ge=1)
+
+
 OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
     "objective",
     {
@@ -58,6 +89,8 @@ OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
         "supervised": SupervisedConfig,
         "rotation": RotationConfig,
         "colorization": ColorizationConfig,
+        "simsiam": SimSiamConfig,
+        "vicreg": VICRegConfig,
     },
 )
 
@@ -75,6 +108,8 @@ AnyObjective: TypeAlias = Annotated[
     Annotated[FCMAEConfig, Tag("fcmae")]
     | Annotated[SupervisedConfig, Tag("supervised")]
     | Annotated[RotationConfig, Tag("rotation")]
-    | Annotated[ColorizationConfig, Tag("colorization")],
+    | Annotated[ColorizationConfig, Tag("colorization")]
+    | Annotated[SimSiamConfig, Tag("simsiam")]
+    | Annotated[VICRegConfig, Tag("vicreg")],
     Discriminator(_kind),
 ]

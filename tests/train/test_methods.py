@@ -20,10 +20,14 @@ from tests.train.runs import SETTINGS, final_state
 METHODS: dict[str, dict[str, Any]] = {
     "rotation": {},
     "colorization": {},
+    "simsiam": {"projector_dim": 8, "predictor_dim": 4, "noise": 0.1},
+    "vicreg": {"expander_dim": 8},
 }
 JUDGED = {
     "rotation": {"test_loss", "test_top1"},
     "colorization": {"test_loss", "test_grey"},
+    "simsiam": {"test_loss", "test_embedding_std"},
+    "vicreg": {"test_loss", "test_invariance", "test_variance", "test_covariance"},
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -33,10 +37,10 @@ def method(out: Path, name: str, **changes: Any) -> Config:
     settings = {
         **SETTINGS,
         "out": str(out),
-        "steps": 4,
+        "steps": 3,
         "objective": {"name": name, **METHODS[name]},
         "model": {**SETTINGS["model"], "widths": [4, 4, 8]},
-        "data": {"batch": 64, "size": 16},
+        "data": {"batch": 32, "size": 16},
         "optim": {"lr": 1e-3, "ema": 0.8},
     }
     return make_config(merged(settings, changes))
@@ -44,30 +48,28 @@ def method(out: Path, name: str, **changes: Any) -> Config:
 
 @every_method
 def test_stopping_and_going_on_gives_the_same_bits_and_the_objective_comes_back_whole(name, tmp_path):
-    unbroken = train(method(tmp_path / "unbroken", name, eval={"every": 4}))
-    train(method(tmp_path / "run", name), on_step=lambda state: state.step == 3)
-    torch.manual_seed(3)
+    unbroken = train(method(tmp_path / "unbroken", name, eval={"every": 3}))
+    train(method(tmp_path / "run", name), on_step=lambda state: state.step == 2)
+    torch.manual_seed(2)
     train(method(tmp_path / "run", name))
     states = final_state(tmp_path / "run"), final_state(unbroken)
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     (judged,) = [line for line in read(unbroken / "log.jsonl") if "test_loss" in line]
     assert JUDGED[name] <= set(judged)
+    written = load_config(unbroken / "config.toml", [f"out={unbroken}"])
+    assert train(written, on_step=lambda state: pytest.fail("a finished run has no steps")) == unbroken
     objective, step = load_objective(unbroken)
-    assert step == 4
+    assert step == 3
     assert all(torch.equal(value, states[1][key]) for key, value in objective.state_dict().items())
 
 
 @every_method
-def test_a_rehearsal_takes_what_a_run_would_and_the_written_configuration_repeats_it(name, tmp_path):
-    config = method(tmp_path / "run", name)
-    found = rehearse(config)
+def test_a_rehearsal_takes_one_image_and_two_and_writes_nothing(name, tmp_path):
+    found = rehearse(method(tmp_path / "run", name))
     assert found.parameters > 0
     assert found.memory["activations"] > 0
     assert not (tmp_path / "run").exists()
-    path = train(method(tmp_path / "run", name, steps=1))
-    written = load_config(path / "config.toml", [f"out={path}"])
-    assert train(written, on_step=lambda state: pytest.fail("a finished run has no steps")) == path
 
 
 def test_colorization_knows_how_the_images_were_normalised():
@@ -79,3 +81,11 @@ def test_colorization_knows_how_the_images_were_normalised():
     wrong = make_config({"objective": {"name": "colorization", "std": [1, 1, 1]}})
     with pytest.raises(ValueError, match=r"objective.std = \(1.0, 1.0, 1.0\), but the images have data.std = .* leave"):
         resolve(wrong, images=9, classes=0)
+
+
+@pytest.mark.parametrize("name", ["simsiam", "vicreg"])
+def test_one_image_at_once_has_nothing_to_be_compared_with(name, tmp_path):
+    for changes in ({"data": {"batch": 1}}, {"data": {"batch": 4}, "compute": {"accumulate": 4}}):
+        with pytest.raises(ValueError, match=f"the objective {name} compares .* needs 2 or more at once, got 1"):
+            train(method(tmp_path / "run", name, **changes))
+    assert not (tmp_path / "run").exists()
