@@ -111,11 +111,11 @@ class VICReg(TwoViews):
     The loss is `invariance` x the mean squared difference of the views, plus `variance` x the mean of `variance_term`
     over the views, plus `covariance` x the sum of `covariance_term` over the views; a weight of 0 turns a term off.
     These are the published code's scales (the paper's formulas sum squared differences over channels, and variance over
-    views). The projector is the paper's expander: three linear layers of `expander_dim` (8,192 there), BN and ReLU
-    between. The metrics are the three terms without their weights, whether they are on or off.
+    views). The projector is the paper's expander: linear layers of `expander_dim`, `expander_dim` and `embedding_dim`
+    (all 8,192 there), BN and ReLU between. The metrics are the three terms without their weights, on or off.
 
     Variance and covariance are those of the images that are computed at once, in eval mode too, where the paper gathers
-    them from all processes.
+    them from all processes: what is said of the test images is a mean over batches.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class VICReg(TwoViews):
         variance: float = 25.0,
         covariance: float = 1.0,
         expander_dim: int = 8192,
+        embedding_dim: int = 8192,
         crop: tuple[float, float] = (0.2, 1.0),
         flip: bool = True,
         jitter: float = 0.4,
@@ -136,7 +137,7 @@ class VICReg(TwoViews):
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
         if min(self.weights.values()) < 0 or not any(self.weights.values()):
             raise ValueError(f"the weights are 0 or more, and one of them above, got {self.weights}")
-        self.projector = perceptron(encoder.channels, expander_dim, expander_dim, expander_dim)
+        self.projector = perceptron(encoder.channels, expander_dim, expander_dim, embedding_dim)
         initialise(self.projector, seed, prefix="projector.")
 
     def forward(self, images: Tensor, labels: Tensor | None = None, *, generator: Randomness = None) -> Outcome:

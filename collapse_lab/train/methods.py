@@ -73,13 +73,14 @@ class SimSiamConfig(ViewsConfig):
 
 
 class VICRegConfig(ViewsConfig):
-    """See `VICReg`. Three weights, 0 turns a term off; they and the default width are the paper's."""
+    """See `VICReg`. Three weights, 0 turns a term off; they and the default widths are the paper's."""
 
     name: str = "vicreg"
     invariance: float = Field(default=25.0, ge=0)
     variance: float = Field(default=25.0, ge=0)
     covariance: float = Field(default=1.0, ge=0)
     expander_dim: int = Field(default=8192, ge=1)
+    embedding_dim: int = Field(default=8192, ge=1)
 
 
 OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(

@@ -42,7 +42,7 @@ def simsiam(**options: object) -> SimSiam:
 
 
 def vicreg(**options: object) -> VICReg:
-    return VICReg(small(), expander_dim=6, **options).double().train()
+    return VICReg(small(), expander_dim=6, embedding_dim=6, **options).double().train()
 
 
 def test_the_negative_cosine_of_equal_opposite_and_orthogonal_rows():
@@ -190,7 +190,7 @@ def test_both_views_move_the_running_statistics_and_eval_mode_leaves_them():
 
 def test_drop_path_of_the_two_views_is_drawn_apart():
     encoder = small(drop_path=0.9)
-    objective = VICReg(encoder, expander_dim=6, **SAME).double().train()
+    objective = VICReg(encoder, expander_dim=6, embedding_dim=6, **SAME).double().train()
     assert objective(pictures(), generator=DRAWN).metrics["invariance"] > 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Every learning method in the same loop: it goes on to the bit, comes back whole, and rehearses before it writes."""
+"""Methods that need no labels in the same loop: they go on to the bit, come back whole, rehearse before they write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "rotation": {},
     "colorization": {},
     "simsiam": {"projector_dim": 8, "predictor_dim": 4, "noise": 0.1},
-    "vicreg": {"expander_dim": 8},
+    "vicreg": {"expander_dim": 8, "embedding_dim": 6},
 }
 JUDGED = {
     "rotation": {"test_loss", "test_top1"},
