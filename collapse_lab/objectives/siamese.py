@@ -6,6 +6,7 @@ embeddings of few directions: controls, which show that a verdict finds collapse
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
@@ -166,7 +167,7 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
 
 def embedding_std(rows: Tensor) -> Tensor:
     """Mean over channels of the deviation of unit-length rows (N, D), times sqrt(D): 1 spread evenly, 0 all one way."""
-    return F.normalize(rows, dim=1).std(dim=0, correction=0).mean() * rows.shape[1] ** 0.5
+    return F.normalize(rows, dim=1).std(dim=0, correction=0).mean() * math.sqrt(rows.shape[1])
 
 
 def variance_term(rows: Tensor) -> Tensor:
