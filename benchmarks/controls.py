@@ -33,8 +33,8 @@ from collapse_lab.train.config import Config, make_config
 from collapse_lab.train.loop import train
 from collapse_lab.train.restore import load_objective
 
-SEEDS, QUICK_SEEDS = range(10, 20), range(10, 12)
-"""Steps, rates and widths were chosen on seeds 0 to 5; these had not been looked at."""
+SEEDS, QUICK_SEEDS = range(20, 30), range(20, 22)
+"""Steps, rates and widths were chosen on seeds 0 to 10; these had not been looked at."""
 PROCESSES = 2
 SECONDS = 25
 METRICS = ("variance_share", "effective_rank", "effective_rank_null_share", "starved_directions", "embedding_std")
@@ -48,7 +48,7 @@ TRAINING: dict[str, Any] = {
     "optim": {"warmup": 20, "weight_decay": 0.0, "betas": [0.9, 0.999]},
 }
 VIEWS: dict[str, Any] = {"crop": [0.5, 1.0], "flip": False, "jitter": 0.4}
-SIMSIAM = {"name": "simsiam", "projector_dim": 32, "predictor_dim": 8, "output_norm": False, **VIEWS}
+SIMSIAM = {"name": "simsiam", "projector_dim": 256, "predictor_dim": 64, "output_norm": False, **VIEWS}
 # The paper's covariance weight of 1 is for 8,192 channels, over which the term sums; these are 16.
 VICREG = {"name": "vicreg", "expander_dim": 64, "embedding_dim": 16, "covariance": 25.0, **VIEWS}
 
@@ -85,7 +85,7 @@ def _pair(name: str, kind: str, switch: dict[str, Any], objective: dict[str, Any
 
 
 CONTROLS = [
-    *_pair("simsiam", "complete_collapse", {"stop_gradient": False}, SIMSIAM, steps=160, lr=4e-3, unit_length=True),
+    *_pair("simsiam", "complete_collapse", {"stop_gradient": False}, SIMSIAM, steps=100, lr=4e-3, unit_length=True),
     *_pair("vicreg", "dimensional_collapse", {"covariance": 0.0}, VICREG, steps=80, lr=1e-3),
 ]
 

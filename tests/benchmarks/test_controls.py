@@ -53,7 +53,7 @@ def short(control: Control) -> Control:
 
 def test_embeddings_are_those_of_the_test_digits_at_the_length_that_the_loss_sees():
     unit, raw = (trained(0, short(control)) for control in CLEAN)
-    assert (unit.shape, raw.shape) == ((797, 32), (797, 16))
+    assert (unit.shape, raw.shape) == ((797, 256), (797, 16))
     assert (unit.norm(dim=1) - 1).abs().max() < 1e-5
     assert raw.norm(dim=1).std() > 0
 
