@@ -55,8 +55,8 @@ class BN(Response):
     Batch normalisation (Ioffe & Szegedy 2015). ImageNet 80.5. Not the identity: weight = 1 and bias = 0 at the start.
     Biased variance in training; in eval mode the running mean and unbiased variance, which each batch moves by a
     tenth: torch.nn.BatchNorm1d on the visible rows. A batch of one visible row gives the bias where torch raises; it
-    and a batch of none leave what is running as it was, and so does, of its own channel, a value that is not finite.
-    Half precision is normalised in float32. Statistics are those of one process: there is no SyncBN.
+    and a batch of none leave what is running as it was. Half precision is normalised in float32. Statistics are those
+    of one process: there is no SyncBN.
     """
 
     over = "batch"
@@ -87,8 +87,6 @@ class BN(Response):
         with torch.no_grad():
             share = self.momentum * (count > 1).to(self.running_mean.dtype)
             unbiased = squares / (count - 1).clamp(min=1)
-            for running, found in ((self.running_mean, mean), (self.running_var, unbiased)):
-                # A step that is not finite changes nothing, see train.nonfinite: a NaN would run on for ever.
-                moved = running.lerp(found.to(share.dtype), share)
-                running.copy_(torch.where(moved.isfinite(), moved, running))
+            self.running_mean.lerp_(mean.to(share.dtype), share)
+            self.running_var.lerp_(unbiased.to(share.dtype), share)
         return mean, squares / count.clamp(min=1)
