@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from benchmarks.claims import Claim, Result, main, ratio
 from collapse_lab.capture.hooks import observe
 from collapse_lab.findings.table import capture
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.stats.accumulate import Accumulator
 from collapse_lab.stats.held import whole_of
 

@@ -25,7 +25,8 @@ from collapse_lab.capture.store import Capture
 from collapse_lab.findings.monitor import KEPT, monitor
 from collapse_lab.findings.table import analyze
 from collapse_lab.metrics._metric import HEADLINE
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 
 BATCH, PROBES, SIDE, CLASSES, EVERY = 128, 128, 64, 1000, 50
 SITES, POSITIONS = ("kind:block",), ("sampled:8",)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.claims import Claim, interleaved, main, ratio
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.objectives.fcmae import FCMAE
 
 BATCH, SIDE, CELLS, KEPT = 8, 224, 49, 19

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collapse_lab.findings.alignment import cka as cka
     from collapse_lab.findings.alignment import knn_overlap as knn_overlap
     from collapse_lab.findings.alignment import similarity_table as similarity_table
+    from collapse_lab.findings.baselines import baselines as baselines
     from collapse_lab.findings.compare import Comparison as Comparison
     from collapse_lab.findings.compare import compare as compare
     from collapse_lab.findings.curve import n_curve as n_curve
@@ -27,17 +28,23 @@ if TYPE_CHECKING:
     from collapse_lab.findings.gates import gate_table as gate_table
     from collapse_lab.findings.merging import merge_captures as merge_captures
     from collapse_lab.findings.monitor import monitor as monitor
+    from collapse_lab.findings.probes import probe as probe
     from collapse_lab.findings.spectrum import Spectrum as Spectrum
     from collapse_lab.findings.spectrum import spectrum as spectrum
     from collapse_lab.findings.table import analyze as analyze
     from collapse_lab.findings.table import capture as capture
+    from collapse_lab.findings.worth import worth as worth
     from collapse_lab.metrics._metric import measure as measure
     from collapse_lab.metrics._metric import metric as metric
     from collapse_lab.metrics._metric import series as series
-    from collapse_lab.models.convnext import build_model as build_model
+    from collapse_lab.models.build import build_model as build_model
     from collapse_lab.report.page import report as report
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
+    from collapse_lab.study.compared import runs_of as runs_of
+    from collapse_lab.study.plan import Study as Study
+    from collapse_lab.study.plan import read_study as read_study
+    from collapse_lab.study.run import run_study as run_study
     from collapse_lab.train.config import Config as Config
     from collapse_lab.train.config import load_config as load_config
     from collapse_lab.train.load import load_model as load_model
@@ -51,9 +58,11 @@ _DEFINED_IN = {
     "Finding": "findings.diagnose",
     "LayerStats": "stats.layer",
     "Spectrum": "findings.spectrum",
+    "Study": "study.plan",
     "against_nulls": "findings.against",
     "analyze": "findings.table",
-    "build_model": "models.convnext",
+    "build_model": "models.build",
+    "baselines": "findings.baselines",
     "capture": "findings.table",
     "cka": "findings.alignment",
     "compare": "findings.compare",
@@ -70,12 +79,17 @@ _DEFINED_IN = {
     "monitor": "findings.monitor",
     "n_curve": "findings.curve",
     "open_images": "data.source",
+    "probe": "findings.probes",
+    "read_study": "study.plan",
     "report": "report.page",
+    "run_study": "study.run",
+    "runs_of": "study.compared",
     "series": "metrics._metric",
     "similarity_table": "findings.alignment",
     "spectrum": "findings.spectrum",
     "stats_of": "stats.accumulate",
     "train": "train.loop",
+    "worth": "findings.worth",
 }
 __all__ = ["objectives", *_DEFINED_IN]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from collapse_lab.study.plan import Study, jobs_of
-from collapse_lab.study.run import work
+from collapse_lab.study.jobs import jobs_of
+from collapse_lab.study.plan import Study
+from collapse_lab.study.work import work
 
 TESTED = 66  # just enough for intervals over images
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import pytest
 import torch
@@ -10,10 +12,12 @@ import collapse_lab as cl
 from collapse_lab.data.crop import augmented, random_boxes
 from collapse_lab.draws import Draws
 from collapse_lab.models.responses.table import RESPONSES
+from collapse_lab.objectives.decoders import DECODERS
 from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.objectives.mae import MAE
 from collapse_lab.runs import Run
-from collapse_lab.study.plan import jobs_of
-from collapse_lab.study.run import work
+from collapse_lab.study.jobs import jobs_of
+from collapse_lab.study.work import work
 from tests.models.networks import ragged_removed, small
 from tests.pictures import small_study, write_pictures
 from tests.train.runs import final_state, tiny
@@ -50,13 +54,22 @@ def test_the_encoder_with_any_response_is_the_same_on_both_devices(response):
     torch.testing.assert_close(there.cpu(), here, rtol=1e-8, atol=1e-10)
 
 
-def test_the_loss_and_its_gradients_are_the_same_on_both_devices():
+AUTOENCODERS = {
+    **{decoder: partial(FCMAE, decoder=decoder, decoder_dim=16) for decoder in DECODERS},
+    "dense": partial(FCMAE, convolution="dense", decoder_dim=16),
+    "mae": partial(MAE, decoder_dim=16, decoder_depth=1, decoder_heads=2),
+}
+
+
+@pytest.mark.parametrize("method", AUTOENCODERS)
+def test_the_loss_and_its_gradients_are_the_same_on_both_devices(method):
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     removed = torch.zeros(4, 16, dtype=torch.bool)
     removed[:, ::2] = True
     found = []
     for device in ("cpu", "cuda"):
-        objective = FCMAE(_model(), decoder_dim=16).double().to(device)
+        encoder = cl.build_model("vit_tiny", patch=8, depth=2, widths=(24,)) if method == "mae" else _model()
+        objective = AUTOENCODERS[method](encoder).double().to(device)
         loss = objective(images.to(device), removed=removed.to(device)).loss
         loss.backward()
         found.append([loss.detach().cpu(), *(parameter.grad.cpu() for parameter in objective.parameters())])

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
     "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
     # Who sees both.
-    "study": {"train", "capture", "findings", "report", "data", "runs", "draws", "ranks"},
+    "study": {"train", "capture", "findings", "report", "data", "registry", "runs", "draws", "ranks"},
     **{room: set() for room in BOTTOM},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

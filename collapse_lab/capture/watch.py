@@ -34,6 +34,7 @@ class Watch:
         self, model: nn.Module, places: Sequence[Place], budget: Budget, settings: Settings, *, fingerprint: bool
     ) -> None:
         self.places, self.budget = places, budget
+        self.class_tokens: int = getattr(model, "class_tokens", 0)
         self.maps = Maps.none(settings.keep_maps)
         self.batch: Seen
         scratch = Scratch()
@@ -116,18 +117,22 @@ class Watch:
         self.maps = self.maps.take(site, features, self.batch.id)
 
     def _visible(self, features: Features) -> Tensor | None:
-        """(N, P): visible cells come first at a site of a masked pass, filled up to the most that an image has."""
+        """(N, P): visible cells come first at a site of a masked pass, filled up to the most that an image has.
+
+        Before them stand the class tokens of a model that says it has some, where the site holds these.
+        """
         if self.batch.removed is None:
             return None
         kept = (~self.batch.removed).sum(dim=1).to(features.device)
         most = max(1, int(kept.max()))
-        cell, over = divmod(features.shape[1], most)
+        before = self.class_tokens if features.shape[1] == self.class_tokens + most else 0
+        cell, over = divmod(features.shape[1] - before, most)
         if over:
             raise ValueError(
                 f"a site gives {features.shape[1]} positions for {most} visible cells: it does not hold visible "
                 f"positions only, and removed ones are not data; choose a site inside the encoder"
             )
-        return torch.arange(features.shape[1], device=features.device) < (kept * cell)[:, None]
+        return torch.arange(features.shape[1], device=features.device) < (before + kept * cell)[:, None]
 
     def take_in(self, taken: Taken) -> None:
         """Go on from what an interrupted pass of the same settings had taken in."""

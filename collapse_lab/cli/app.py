@@ -12,6 +12,7 @@ import typer
 
 from collapse_lab.cli import (
     analyze,
+    baselines,
     capture,
     compare,
     convert,
@@ -20,6 +21,7 @@ from collapse_lab.cli import (
     explain,
     lists,
     merge,
+    probe,
     reconstruct,
     report,
     runs,
@@ -48,6 +50,8 @@ for command in (
     analyze.analyze,
     explain.explain,
     compare.compare,
+    probe.probe,
+    baselines.baselines,
     convert.convert,
     report.report,
     reconstruct.reconstruct,

@@ -50,7 +50,8 @@ def convert(
 def _say_read(loaded: Loaded) -> None:
     """What was read, for people."""
     settings = loaded.model.architecture
-    shape = ", ".join(f"{name} {output.show(settings[name])}" for name in ("depths", "dims", "response", "classes"))
+    told = ("depths", "dims", "response", "patch", "width", "depth", "heads", "classes")
+    shape = ", ".join(f"{name} {output.show(settings[name])}" for name in told if name in settings)
     console = output.human()
     console.print(f"read {loaded.source}, layout {loaded.layout}: {shape}", markup=False)
     if loaded.left_out:

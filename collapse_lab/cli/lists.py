@@ -34,8 +34,12 @@ def _answer(kind: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]], js
 def models(json: Json = False) -> None:
     """Networks by name."""
     from collapse_lab.models.convnext import SIZES
+    from collapse_lab.models.vit import PATCH, VITS
 
     rows = [(name, _joined(SIZES[name].depths), _joined(SIZES[name].dims), _published(SIZES[name])) for name in SIZES]
+    for name in VITS:
+        size = VITS[name]
+        rows.append((name, str(size.depth), str(size.width), f"patch {PATCH}, {size.heads} heads"))
     _answer("models", ("name", "depths", "dims", "published as"), rows, json)
 
 
@@ -172,13 +176,13 @@ def _place(place: Place) -> tuple[Any, ...]:
 
 def _opened(name: str) -> tuple[nn.Module, int | None]:
     """A network, and the side of the images that its own configuration names."""
-    from collapse_lab.models.convnext import SIZES
+    from collapse_lab.models.build import MODELS
     from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.runs import Run
     from collapse_lab.train.config import load_config
     from collapse_lab.train.load import open_model
 
-    if name in SIZES or not is_address(name):
+    if name in MODELS or not is_address(name):
         return _network(name), None
     opened, run = open_model(name), Run(Path(name))
     return opened.model, load_config(run.config).data.size if run.exists() else opened.size
@@ -187,14 +191,15 @@ def _opened(name: str) -> tuple[nn.Module, int | None]:
 def _network(name: str, classes: int | None = None) -> nn.Module:
     import torch
 
-    from collapse_lab.models.convnext import SIZES, build_model
+    from collapse_lab.models.build import MODELS, build_model
+    from collapse_lab.models.convnext import SIZES
     from collapse_lab.models.weights.fetch import is_address
     from collapse_lab.train.load import load_model
 
-    if name not in SIZES and is_address(name):
+    if name not in MODELS and is_address(name):
         return load_model(name, classes=classes)
     with torch.device("meta"):
-        published = SIZES[name].published is not None
+        published = name not in SIZES or SIZES[name].published is not None
         settings: dict[str, Any] = {} if published else {"response": "grn", "layer_scale": None}
         return build_model(name, **settings, classes=classes)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collapse_lab.data.source import Images
     from collapse_lab.objectives.reconstruction import Pictures
     from collapse_lab.train.config import DataConfig
-    from collapse_lab.train.methods import FCMAEConfig
+    from collapse_lab.train.methods import FCMAEConfig, MAEConfig
 
 SHOWN = 8
 """Images of a source, unless told otherwise."""
@@ -25,7 +25,7 @@ GREY = 0.7
 
 
 def reconstruct(
-    run: Annotated[Path, typer.Argument(help="The folder of a run that learned with fcmae.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run that learned with fcmae or mae.")],
     images: Annotated[
         list[str] | None,
         typer.Argument(help="A data source, a folder, or image files; the run's own images without it."),
@@ -60,7 +60,7 @@ def reconstruct(
 
     names, errors = [_name(source, place) for place in places.tolist()], made.error.tolist()
     rows = [[*name, f"error {output.show(error)}"] for name, error in zip(names, errors, strict=True)]
-    learned = cast("FCMAEConfig", config.objective)  # reconstruct has refused any other
+    learned = cast("FCMAEConfig | MAEConfig", config.objective)  # reconstruct has refused any other
     ratio = learned.mask_ratio if mask_ratio is None else mask_ratio
     caption = [
         f"{folder.name}, step {at}: {len(places)} of {len(source)} images of {_source(source)}, seed {seed}.",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,15 @@ from collapse_lab.findings.contrast import (
     factorial,
 )
 from collapse_lab.findings.places import Align, Place, places_of
+from collapse_lab.findings.scores import PROBES, metrics_of
 from collapse_lab.findings.uncertainty import LEVEL, half_width
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 
 FEWEST_SEEDS = 3
 LAST_THIRD = 2 / 3
 SUMMARY = "last third"
+SCORES = metrics_of(PROBES)
+"""What probes give; of them that of the linear one is told in words."""
 PROBE = "linear_probe_accuracy"
 PRIMARY = {"dead_channels": "act", "channel_cosine_distance_live": "act"}
 """The kind of site of a metric's primary test: block outputs, but for what happens to channels in the expanding MLP."""
@@ -54,7 +57,7 @@ Held = dict[tuple[str, str], list[Row]]
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`table`: one row per (step, contrast, metric, site or "last third"); `metrics`: the tidy rows it was made from;
-    `runs`: the folders they came from, if any.
+    `folders`: arm -> the run folders that its rows came from, if any; `runs` are all of them.
 
     Columns: contrast, kind, metric, step, site, sites (those behind the row, of each arm where they differ), positions,
     channels (the most of any), widths (the channels of each arm where they differ, else ""), value (of the plain
@@ -70,7 +73,11 @@ class Comparison:
     baseline: str
     factors: Factors
     step: str
-    runs: tuple[Path, ...] = ()
+    folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> tuple[Path, ...]:
+        return tuple(path for paths in self.folders.values() for path in paths)
 
     @property
     def last(self) -> pd.DataFrame:
@@ -123,11 +130,11 @@ def compare(
         found += [{"step": step, **row} for row in _step_rows(rows, contrasts, places_of(rows, align), paired)]
     if all(math.isnan(row["value"]) for row in found):
         raise ValueError("nothing can be compared: no headline metric has a value in any arm")
-    paths = tuple(Path(run) for runs in arms.values() for run in runs if not isinstance(run, pd.DataFrame))
+    paths = {arm: tuple(Path(run) for run in runs if not isinstance(run, pd.DataFrame)) for arm, runs in arms.items()}
     rows = pd.concat(list(steps.values()), ignore_index=True)
     label = str(max(steps)) if at == "all" else str(at)
     return Comparison(
-        table=_holm(pd.DataFrame(found)), metrics=rows, baseline=baseline, factors=factors, step=label, runs=paths
+        table=_holm(pd.DataFrame(found)), metrics=rows, baseline=baseline, factors=factors, step=label, folders=paths
     )
 
 
@@ -135,16 +142,16 @@ def _step_rows(
     rows: pd.DataFrame, contrasts: list[Contrast], places: list[Place], paired: bool | None
 ) -> Iterator[Row]:
     """Every contrast of every metric at every place and over the last third, at one step."""
-    for metric in [name for name in (*HEADLINE, PROBE) if name in set(rows.metric)]:
+    for metric in [name for name in (*HEADLINE, *SCORES) if name in set(rows.metric)]:
         held: Held = defaultdict(list)
         for row in rows[rows.metric == metric][list(READ)].to_dict("records"):
             held[str(row["arm"]), row["site"]].append({str(name): value for name, value in row.items()})
-        if metric == PROBE:
+        if metric in SCORES:  # of the last map, which is no site; and of sites
             nowhere = Place(label="", kind="", depth=1.0, sites=dict.fromkeys((arm for arm, _ in held), ""))
-            yield from _contrast_rows(held, contrasts, metric, "", [nowhere], paired)
-            continue
-        chosen = _summaries(places, metric) | {place.label: [place] for place in places}
-        for label, behind in chosen.items():
+            chosen = {"": [nowhere]}
+        else:
+            chosen = _summaries(places, metric)
+        for label, behind in (chosen | {place.label: [place] for place in places}).items():
             yield from _contrast_rows(held, contrasts, metric, label, behind, paired)
 
 
@@ -168,7 +175,7 @@ def _contrast_rows(
     policies = Counter(policy for policy, _ in valued)  # most_common keeps the order of the table where they tie
     positions = policies.most_common(1)[0][0] if policies else rows[0]["positions"]
     part = [row for row in rows if row["positions"] == positions]
-    arms = {arm: _gather(own) for arm in sites if (own := [row for row in part if row["arm"] == arm])}
+    arms = {arm: gathered(own) for arm in sites if (own := [row for row in part if row["arm"] == arm])}
     most = max(int(row["channels"]) for row in part)
     where = {"metric": metric, "site": label, "sites": _listed(sites), "positions": positions, "channels": most}
     for contrast in contrasts:
@@ -192,7 +199,7 @@ def _inside(metric: str, contrast: Contrast, row: Row) -> Row:
     return row | {name: METRICS[metric].clip(row[name]) for name in ("corrected", "low", "high")}
 
 
-def _gather(rows: list[Row]) -> ArmValues:
+def gathered(rows: list[Row]) -> ArmValues:
     """The mean over sites of the values, and of the replicates, of each seed of one arm."""
     seeds = {seed: [row for row in rows if row["seed"] == seed] for seed in sorted({row["seed"] for row in rows})}
     grouped = {tuple(row["group_sizes"]) if _is_row(row["group_sizes"]) else () for row in rows}

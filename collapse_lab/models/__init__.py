@@ -1,1 +1,1 @@
-"""The networks: ConvNeXt V1/V2 on any grid, their responses, and weights in and out."""
+"""The networks: ConvNeXt V1/V2 and ViT on any grid, responses, and weights in and out."""

@@ -127,11 +127,34 @@ def initialise(module: nn.Module, seed: int, *, prefix: str = "", std: float = 0
         # By the inverse of the distribution, since PyTorch has changed its own method between versions.
         return value.uniform_(-inside, inside, generator=source).erfinv_().mul_(std * math.sqrt(2)).clamp_(-2, 2)
 
+    _fill_all(module, seed, prefix, draw)
+
+
+def initialise_xavier(module: nn.Module, seed: int, *, prefix: str = "") -> None:
+    """As `initialise`, but weights uniform within sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010).
+
+    The first axis is the outputs, all others together the inputs: a convolution is the linear map of its patch, and the
+    three projections of an attention are one map. Biases are zero, and so are those of an attention.
+    """
+
+    def draw(value: Tensor, source: torch.Generator) -> Tensor:
+        bound = math.sqrt(6 / (len(value) + value[0].numel()))
+        return value.uniform_(-bound, bound, generator=source)
+
+    _fill_all(module, seed, prefix, draw)
+
+
+def _fill_all(module: nn.Module, seed: int, prefix: str, draw: Draw) -> None:
     for name, parameter in module.named_parameters():
         if parameter.ndim >= 2:
             fill(parameter, seed, prefix + name, draw)
-        elif name.rpartition(".")[2] == "bias":
+        elif name.rpartition(".")[2] in ("bias", "in_proj_bias"):
             nn.init.zeros_(parameter)
+
+
+def fill_token(token: Tensor, seed: int, name: str) -> None:
+    """A token that is learnt, from a normal of std .02."""
+    fill(token, seed, name, lambda value, source: value.normal_(std=0.02, generator=source))
 
 
 def fill(parameter: Tensor, seed: int, name: str, draw: Draw) -> None:

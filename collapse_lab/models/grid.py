@@ -38,6 +38,9 @@ class Grid(Protocol):
     def to_map(self, x: Features) -> Tensor:
         """(N, C, height, width), zeros where there is no visible position."""
 
+    def of_map(self, values: Tensor) -> Features:
+        """Of values (height * width, C) of a whole map, row by row, those at its positions: (N or 1, P, C)."""
+
 
 def data_only(x: Features, grid: Grid | None) -> Features:
     """`x`, with zeros where a position only fills up the tensor."""
@@ -72,6 +75,9 @@ class AllPositions:
 
     def to_map(self, x: Features) -> Tensor:
         return x.transpose(1, 2).reshape(len(x), x.shape[2], self.height, self.width)
+
+    def of_map(self, values: Tensor) -> Features:
+        return values[None]
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         return depthwise(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
@@ -145,6 +151,12 @@ class VisibleCells:
         # Channels stay innermost in memory: whole rows of cells are moved, and the convolution reads them as well.
         whole = spread.reshape(len(x), self.rows * self.side, self.columns * self.side, x.shape[-1])
         return whole.permute(0, 3, 1, 2)
+
+    def of_map(self, values: Tensor) -> Features:
+        """Zeros where a position only fills up."""
+        inside = _fold(values, self.rows * self.side, self.columns * self.side, self.side)[0]
+        board = F.pad(inside.flatten(0, 1), (0, 0, 0, 1))  # (cells + 1, side^2 C), the last for what only fills up
+        return board[self.cells].reshape(len(self.cells), -1, values.shape[-1])
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         # What only fills up gives nothing, and gets no gradient.

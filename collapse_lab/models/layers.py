@@ -49,9 +49,10 @@ def count_layers(
     are not. The forward runs in eval mode on a copy on the meta device: no memory is taken, nothing is computed.
 
     `visible` (all cells -> those that stay) also counts `forward_masked` with so many visible cells: a position costs
-    what it costs in the whole image, so a layer costs the share of its positions that are visible, a layer that does
-    not run (the head) nothing. It is a bound that no code need reach: a depthwise convolution of the whole map does
-    more. Raises TypeError for a model without `forward_masked`, ValueError for an image that does not fit the model.
+    what it costs in the whole image, so a layer costs the share of its positions that are visible, an attention what it
+    costs among them, a layer that does not run (the head) nothing. It is a bound that no code need reach: a depthwise
+    convolution of the whole map does more. Raises TypeError for a model without `forward_masked`, ValueError for an
+    image that does not fit the model.
     """
     if visible is not None and not hasattr(model, "forward_masked"):
         raise TypeError(f"{type(model).__name__} has no forward_masked, so nothing is known of its visible cells")
@@ -60,8 +61,9 @@ def count_layers(
     with torch.no_grad(), _counted(bare) as (macs, shapes):
         bare(images)
     seen: dict[str, tuple[int, ...]] | None = None
+    spent: Counter[str] = Counter()
     if visible is not None:
-        with torch.no_grad(), _counted(bare) as (_, seen):
+        with torch.no_grad(), _counted(bare) as (spent, seen):
             _masked(bare, images, visible)
     layers = []
     for name, module in bare.named_modules():
@@ -69,7 +71,7 @@ def count_layers(
         if not (parameters or macs[name]):
             continue
         shape = shapes.get(name)
-        share = None if seen is None else _share(macs[name], shape, seen.get(name))
+        share = None if seen is None else min(spent[name], _share(macs[name], shape, seen.get(name)))
         kind = type(module).__name__
         layers.append(
             Layer(name=name, kind=kind, shape=shape, parameters=parameters, macs=macs[name], visible_macs=share)

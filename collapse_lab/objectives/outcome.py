@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,6 @@ class Outcome:
 class Objective(nn.Module):
     """A module around an encoder: `objective(images, labels=None, *, generator=None) -> Outcome`."""
 
-    encoder: ConvNeXt
+    encoder: Encoder
     least_images: ClassVar[int] = 1
     """How many images a training step must have at once, in one process and one part of a batch."""

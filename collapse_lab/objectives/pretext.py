@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from collapse_lab import draws
 from collapse_lab.draws import Randomness
 from collapse_lab.models.block import initialise, layer_norm
-from collapse_lab.models.convnext import ConvNeXt
-from collapse_lab.objectives.fcmae import patches
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.objectives.outcome import Objective, Outcome
+from collapse_lab.objectives.pixels import patches
 
 TURNS = 4
 """Quarter turns, counter-clockwise: the class k is a turn by k x 90 degrees."""
@@ -26,7 +26,7 @@ class Rotation(Objective):
     are told. Of images that look the same when turned it cannot be above chance. Labels are not needed.
     """
 
-    def __init__(self, encoder: ConvNeXt, *, seed: int = 0) -> None:
+    def __init__(self, encoder: Encoder, *, seed: int = 0) -> None:
         super().__init__()
         self.encoder = encoder
         self.norm = layer_norm(encoder.channels)
@@ -78,7 +78,7 @@ class Colorization(Objective):
 
     def __init__(
         self,
-        encoder: ConvNeXt,
+        encoder: Encoder,
         *,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from collapse_lab.draws import Randomness
-from collapse_lab.objectives.fcmae import FCMAE, cell_statistics, patches
+from collapse_lab.objectives.autoencoder import MaskedAutoencoder
 from collapse_lab.objectives.masking import random_removed
 from collapse_lab.objectives.outcome import Objective
+from collapse_lab.objectives.pixels import cell_statistics, from_patches, hidden_pixels, patches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,10 @@ def reconstruct(
     shown. The objective should be in eval mode. Raises TypeError for an objective that predicts no pixels, ValueError
     for images or masks that do not fit.
     """
-    if not isinstance(objective, FCMAE):
+    if not isinstance(objective, MaskedAutoencoder):
         raise TypeError(
-            f"{type(objective).__name__} predicts no pixels; reconstruct takes FCMAE (a run with objective.name fcmae)"
+            f"{type(objective).__name__} predicts no pixels of removed cells; reconstruct takes FCMAE or MAE "
+            f"(a run with objective.name fcmae or mae)"
         )
     objective.encoder.check(images)
     side, (height, width) = objective.encoder.stride, images.shape[2:]
@@ -60,7 +62,7 @@ def reconstruct(
         mean, deviation = cell_statistics(patches(images, side))
         predicted = predicted * deviation + mean
     prediction = from_patches(predicted, side, height, width)
-    hidden = from_patches(removed[:, :, None].expand(-1, -1, side**2), side, height, width)
+    hidden = hidden_pixels(removed, side, height, width)
     error = (outcome.prediction - outcome.target).square().mean(dim=-1)  # (N, L)
     return Pictures(
         prediction=prediction,
@@ -69,9 +71,3 @@ def reconstruct(
         hidden=hidden,
         error=(error * removed).sum(dim=1) / removed.sum(dim=1),
     )
-
-
-def from_patches(cells: Tensor, side: int, height: int, width: int) -> Tensor:
-    """(N, L, side * side * C) -> (N, C, height, width): `patches` undone."""
-    whole = cells.reshape(len(cells), height // side, width // side, side, side, -1)
-    return whole.permute(0, 5, 1, 3, 2, 4).reshape(len(cells), -1, height, width)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from collapse_lab.draws import Randomness
 from collapse_lab.models.block import initialise
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.responses.norms import BN
 from collapse_lab.objectives.outcome import Objective, Outcome
 from collapse_lab.objectives.views import Views, for_view
@@ -35,9 +35,7 @@ class TwoViews(Objective):
 
     least_images = 2
 
-    def __init__(
-        self, encoder: ConvNeXt, *, crop: tuple[float, float], flip: bool, jitter: float, noise: float
-    ) -> None:
+    def __init__(self, encoder: Encoder, *, crop: tuple[float, float], flip: bool, jitter: float, noise: float) -> None:
         super().__init__()
         self.encoder = encoder
         self.views = Views(crop=(crop[0], crop[1]), flip=flip, jitter=jitter, noise=noise)
@@ -74,7 +72,7 @@ class SimSiam(TwoViews):
 
     def __init__(
         self,
-        encoder: ConvNeXt,
+        encoder: Encoder,
         *,
         stop_gradient: bool = True,
         projector_dim: int = 2048,
@@ -121,7 +119,7 @@ class VICReg(TwoViews):
 
     def __init__(
         self,
-        encoder: ConvNeXt,
+        encoder: Encoder,
         *,
         invariance: float = 25.0,
         variance: float = 25.0,

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from collapse_lab.draws import Randomness
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.objectives.mixing import erase, mix
 from collapse_lab.objectives.outcome import Objective, Outcome
 
@@ -21,7 +21,7 @@ class Supervised(Objective):
 
     def __init__(
         self,
-        encoder: ConvNeXt,
+        encoder: Encoder,
         *,
         label_smoothing: float = 0.0,
         mixup: float = 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.objectives.mae import MAE
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.objectives.pretext import Colorization, Rotation
 from collapse_lab.objectives.siamese import SimSiam, VICReg
@@ -15,6 +16,7 @@ OBJECTIVES: Registry[Callable[..., Objective]] = Registry(
     "objective",
     {
         "fcmae": FCMAE,
+        "mae": MAE,
         "supervised": Supervised,
         "rotation": Rotation,
         "colorization": Colorization,

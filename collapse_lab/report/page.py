@@ -13,7 +13,7 @@ from collapse_lab.findings.contrast import COMPARED
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 from collapse_lab.report import panels, words
 from collapse_lab.report.figures import colour, dash
-from collapse_lab.report.sources import Source, arms_of, read_sources
+from collapse_lab.report.sources import Source, arms_of, read_sources, sources_of
 from collapse_lab.runs import write_text
 
 
@@ -31,7 +31,7 @@ def report(
     """
     if isinstance(runs_or_comparison, Comparison):
         comparison: Comparison | None = runs_or_comparison
-        sources = read_sources(runs_or_comparison.runs) if runs_or_comparison.runs else []
+        sources = sources_of(runs_or_comparison)
     else:
         given = [runs_or_comparison] if isinstance(runs_or_comparison, str | Path) else runs_or_comparison
         sources = read_sources(given)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from collapse_lab.findings.compare import Comparison
 from collapse_lab.findings.contrast import Factors
 from collapse_lab.findings.table import read_table
 from collapse_lab.runs import Run, read_lines
@@ -39,6 +40,18 @@ def read_sources(paths: Iterable[Path | str]) -> list[Source]:
     return sources
 
 
+def sources_of(comparison: Comparison) -> list[Source]:
+    """The runs behind a comparison, in its arms: what they are called there, whatever their records say.
+
+    Of a run that was measured at more sites than were compared, or later, the rest is left out.
+    """
+    return [
+        _as_compared(source, arm, comparison)
+        for arm, paths in comparison.folders.items()
+        for source in (read_sources(paths) if paths else [])
+    ]
+
+
 def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors | None]:
     """Arm -> run folders, in the order of the runs, and the factors where all their combinations are there."""
     arms: dict[str, list[Path]] = {}
@@ -49,6 +62,19 @@ def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors |
             factors[source.arm] = source.record["factors"]
     names = {name for levels in factors.values() for name in levels}
     return arms, (factors if names and len(factors) == 2 ** len(names) else None)
+
+
+def _as_compared(source: Source, arm: str, comparison: Comparison) -> Source:
+    compared = comparison.metrics[comparison.metrics.arm == arm]
+    depth = dict(zip(compared.site, compared.depth, strict=True))
+    last = compared.step.max()
+
+    def part(table: pd.DataFrame) -> pd.DataFrame:
+        return table if table.empty else table[table.site.isin(depth) & (table.step <= last)]
+
+    metrics = part(source.metrics)
+    metrics = metrics.assign(arm=arm, depth=metrics.site.map(depth))
+    return replace(source, arm=arm, metrics=metrics, series=part(source.series))
 
 
 def _named(sources: list[Source]) -> list[Source]:

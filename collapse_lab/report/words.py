@@ -146,7 +146,9 @@ def _arm(comparison: Comparison, arm: str) -> str:
 
 def _probe(comparison: Comparison) -> Iterator[str]:
     table = comparison.last
-    arms = table[(table.metric == PROBE) & (table.kind == "arm")].sort_values("value", ascending=False)
+    arms = table[(table.metric == PROBE) & (table.kind == "arm") & (table.site == "")].sort_values(
+        "value", ascending=False
+    )
     if len(arms):
         listed = ", ".join(f"{row.contrast} {interval(row, 'share')}" for _, row in arms.iterrows())
         yield f"Linear probe accuracy on the frozen features: {listed}."

@@ -42,3 +42,13 @@ def told_apart(identities: Sequence[int], seen: Counter[int]) -> Tensor:
         apart.append(value if not seen[value] else draws.key("repeat", value, seen[value]))
         seen[value] += 1
     return torch.tensor(apart, dtype=torch.int64)
+
+
+def images_keys(ids: Tensor) -> Tensor:
+    """(N,) int64, a hash of each identity, whose sum at 64 bits stands for a set of images in any order."""
+    return draws.hashed(draws.key("images"), ids, 1)[:, 0]
+
+
+def images_hash(keys: Tensor) -> str:
+    """16 hexadecimal digits for the images of these keys."""
+    return f"{int(keys.sum()) % (1 << 64):016x}"

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab import draws
 from collapse_lab.stats.batch import ReadBatch, at_once
 from collapse_lab.stats.held import Held
+from collapse_lab.stats.identity import images_keys
 from collapse_lab.stats.images import ImageSums
 from collapse_lab.stats.inside import InsideSums
 from collapse_lab.stats.layer import LayerStats
@@ -166,8 +166,7 @@ class SiteSums:
     ) -> None:
         """Take in a batch; `group` and `ids` (N,) on the CPU, `ids_here` and `label` where the features are."""
         device = ids_here.device
-        key = draws.hashed(draws.key("images"), ids, 1)[:, 0]
-        self.keys.index_add_(0, group, key)  # wraps around at 64 bits
+        self.keys.index_add_(0, group, images_keys(ids))  # wraps around at 64 bits
         self.counts.index_add_(0, group, torch.ones_like(group))
         self.eps = max(self.eps, torch.finfo(dtype).eps)
         member = to_device((group == torch.arange(self.groups)[:, None]).to(torch.float64), device)

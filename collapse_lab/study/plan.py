@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from collapse_lab.runs import Run, read_lines
-from collapse_lab.study.tables import POSITIONS, SITES, measured_steps
-from collapse_lab.train.config import Config, make_config
-from collapse_lab.train.nested import laid_over
-from collapse_lab.train.resolve import as_recorded, completed
+from collapse_lab.findings.scores import PROBES
+from collapse_lab.registry import Registry, nearest
+from collapse_lab.study.tables import POSITIONS, SITES
 
-CAPTURE_COST = 20
-"""A capture counts as so many steps in the progress."""
+FOLDER = Path(__file__).parent
+"""Where the studies lie that come with the package."""
 
 
 class Arm(BaseModel):
@@ -29,7 +26,12 @@ class Arm(BaseModel):
 
 
 class Study(BaseModel):
-    """A question as data: a base configuration, arms that change it, seeds, and when and where to look."""
+    """A question as data: a base configuration, arms that change it, seeds, and when and where to look.
+
+    A run is known by its configuration and its images, not by its name: runs in the study's own folder and in those of
+    `pool` are used whatever arm of whatever study made them. `checkpoints` says what a finished run keeps for studies
+    to come: its last step, or "all" of `captures`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"[\w-]+")
@@ -39,82 +41,70 @@ class Study(BaseModel):
     captures: tuple[int, ...] = Field(min_length=1, description="steps, ascending; the last one is compared")
     sites: tuple[str, ...] = SITES
     positions: tuple[str, ...] = POSITIONS
+    probes: tuple[str, ...] = Field(
+        default=("linear",), description="names in PROBES, of the last map at the last step"
+    )
+    probe_sites: tuple[str, ...] = Field(default=(), description="where besides")
+    pool: tuple[str, ...] = Field(default=(), description="folders whose runs are used as well")
+    checkpoints: Literal["last", "all"] = "last"
     config: dict[str, Any] = {}
     arms: dict[str, Arm]
 
+    @field_validator("probes")
+    @classmethod
+    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [kind for kind in kinds if kind not in PROBES]
+        if unknown:
+            raise ValueError(f"no probe is called {unknown[0]!r}{nearest(unknown[0], PROBES)}")
+        return kinds
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One run of a study."""
-
-    arm: str
-    seed: int
-    config: Config
-    captures: tuple[int, ...]
-    sites: tuple[str, ...]
-    positions: tuple[str, ...]
-    factors: dict[str, bool]
-
-    @property
-    def run(self) -> Run:
-        return Run(Path(self.config.out))
-
-    def finished(self) -> bool:
-        """Trained with this very configuration, and measured at every step."""
-        record = self.run.read() if self.run.exists() else {}
-        if record.get("status") != "finished" or record.get("measured") != self.asked():
-            return False
-        return completed(record.get("config", {})) == as_recorded(self.config, record).identity()
-
-    def asked(self) -> dict[str, Any]:
-        """What is measured, as run.json records it."""
-        return {"captures": list(self.captures), "sites": list(self.sites), "positions": list(self.positions)}
-
-    def done(self) -> float:
-        """Steps and captures behind it, in steps."""
-        if self.finished():
-            return self.cost()
-        steps = read_lines(self.run.log)
-        return (steps[-1]["step"] if steps else 0) + CAPTURE_COST * len(measured_steps(self.run))
-
-    def cost(self) -> float:
-        return (self.config.steps or 0) + CAPTURE_COST * len(self.captures)
+    @field_validator("captures")
+    @classmethod
+    def _ascending(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(steps) != sorted(set(steps)) or steps[0] < 0:
+            raise ValueError(f"expected steps from 0, ascending, each once; got {list(steps)}")
+        return steps
 
 
-def read_study(path: Path) -> Study:
-    """A study from a TOML file; raises ValueError naming what is wrong, FileNotFoundError where there is none."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no study {path}; give a TOML file")
+def studies() -> Registry[Path]:
+    """Name -> file of the studies that come with the package."""
+    return Registry("study", {path.stem: path for path in sorted(FOLDER.glob("*.toml"))})
+
+
+def read_study(path: Path | str) -> Study:
+    """A study from a TOML file, or one that comes with the package by its name; a file that is there is meant first.
+
+    Raises ValueError naming what is wrong, with the nearest known key, FileNotFoundError where there is no file,
+    LookupError for an unknown name, with the nearest one.
+    """
+    file = _found(Path(path))
     try:
-        study = Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ValueError(f"{path} is not a study: {error}") from None
+        study = Study.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file} is not a study: {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"{file} is not a study: {'; '.join(_faults(error))}") from None
     if study.baseline not in study.arms:
-        raise ValueError(f"the baseline {study.baseline!r} is not an arm; arms: {', '.join(study.arms)}")
+        raise ValueError(f"the baseline {study.baseline!r} is not an arm{nearest(study.baseline, study.arms)}")
     return study
 
 
-def jobs_of(study: Study, folder: Path) -> list[Job]:
-    """One job an arm and seed, in `folder`; raises ValueError for a configuration that is refused."""
-    names = {arm: re.sub(r"[^\w-]+", "-", arm).strip("-").lower() for arm in study.arms}
-    if len(set(names.values())) < len(names):
-        raise ValueError(f"two arms would share a folder: {', '.join(names.values())}")
-    jobs = []
-    for seed in study.seeds:
-        for arm, changes in study.arms.items():
-            own = {"seed": seed, "out": str(folder / f"{names[arm]}-seed{seed}"), "save": {"at": list(study.captures)}}
-            values = laid_over(laid_over(study.config, changes.config), own)
-            if values.get("epochs") is not None:
-                raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
-            jobs.append(
-                Job(
-                    arm=arm,
-                    seed=seed,
-                    config=make_config(values),
-                    captures=study.captures,
-                    sites=study.sites,
-                    positions=study.positions,
-                    factors=changes.factors,
-                )
-            )
-    return jobs
+def _found(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if path.suffix == ".toml" or len(path.parts) != 1:
+        raise FileNotFoundError(f"there is no study {path}; give a TOML file, or one of: {', '.join(studies())}")
+    return studies()[path.name]
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors():
+        names = [str(part) for part in fault["loc"]]
+        name = ".".join(names)
+        if fault["type"] == "extra_forbidden":
+            known = Study.model_fields if len(names) == 1 else Arm.model_fields
+            yield f"unknown key {name!r}{nearest(names[-1], known)}"
+        elif fault["type"] == "missing":
+            yield f"{name} is missing"
+        else:
+            yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"

@@ -9,7 +9,7 @@ import pandas as pd
 from collapse_lab.findings.compare import Comparison
 from collapse_lab.findings.table import write_table
 from collapse_lab.report.page import report
-from collapse_lab.report.sources import Source, read_sources
+from collapse_lab.report.sources import Source, sources_of
 from collapse_lab.runs import write_json
 
 HEAVY = ("replicates", "group_sizes")
@@ -23,7 +23,9 @@ def publish(comparison: Comparison, out: Path, *, title: str) -> Path:
     it again. run.json is a list, for each run its record, its arm and the numbers it logged last. Raises
     FileNotFoundError for a comparison that was made from tables alone.
     """
-    sources = read_sources(comparison.runs)
+    if not comparison.runs:
+        raise FileNotFoundError("this comparison was made from tables alone; give compare(...) run folders")
+    sources = sources_of(comparison)
     page = report(comparison, out=out / "index.html", title=title)
     tables = [source.metrics.drop(columns=[name for name in HEAVY if name in source.metrics]) for source in sources]
     write_table(pd.concat(tables, ignore_index=True), out / "metrics.parquet")
@@ -32,4 +34,4 @@ def publish(comparison: Comparison, out: Path, *, title: str) -> Path:
 
 
 def _record(source: Source) -> dict[str, object]:
-    return {"run": source.run.name, "arm": source.arm, **source.record, "logged_last": source.log[-1:]}
+    return {**source.record, "run": source.run.name, "arm": source.arm, "logged_last": source.log[-1:]}

@@ -1,9 +1,9 @@
-"""From a run's checkpoints to its tables: captures at chosen steps, metrics, series and the linear probe."""
+"""From a run's checkpoints to its tables: captures at chosen steps, metrics and series."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from collapse_lab.capture.store import Capture
-from collapse_lab.data.source import Images, normalise, open_images
-from collapse_lab.findings.probes import linear_probe, probe_row
+from collapse_lab.data.source import Images, normalise
 from collapse_lab.findings.table import analyze, capture, read_table, series_table, write_table
 from collapse_lab.ranks import joined, share_of
 from collapse_lab.runs import Run
 from collapse_lab.study.asked import PLAIN, Asked, forget_parts
-from collapse_lab.train.checkpoint import prune_checkpoints
-from collapse_lab.train.config import Config, SaveConfig
+from collapse_lab.train.config import Config
 from collapse_lab.train.load import load_step
 
 BATCH = 512
@@ -77,7 +75,7 @@ def measured_steps(run: Run) -> list[int]:
 
 
 def gather(run: Run) -> Path:
-    """Join the tables of all steps, and the probe's row where there is one, into the run's metrics and series."""
+    """Join the tables of all steps, and the rows of probes where there are any, into the run's metrics and series."""
     steps = measured_steps(run)
     if not steps:
         raise FileNotFoundError(f"{run.path} has no capture; make one with 'collapse-lab capture {run.path}'")
@@ -86,37 +84,6 @@ def gather(run: Run) -> Path:
     write_table(pd.concat([read_table(run.capture(step) / "series.parquet") for step in steps]), run.series)
     named = {name: value for name, value in origin(run, 0).items() if name != "step"}  # of now: a folder may be renamed
     return write_table(pd.concat(parts, ignore_index=True).assign(**named), run.metrics)
-
-
-def probe(run: Run, config: Config, step: int, train: Images, test: Images) -> pd.DataFrame:
-    """Accuracy of a linear classifier on the pooled last features of the encoder of one step."""
-    model = load_step(run, step).to(device()).eval()
-    encoded = [(_encode(model.forward_features, images, config), images.label) for images in (train, test)]
-    right = linear_probe(*encoded)
-    table = read_table(run.capture(step) / "metrics.parquet")
-    row = probe_row(right, test.id, str(table.images_hash.iloc[0])).assign(**origin(run, step))
-    write_table(row, probe_path(run))
-    return row
-
-
-def measure_run(run: Run, config: Config, steps: Sequence[int], sites: Sequence[str], positions: Sequence[str]) -> None:
-    """Everything a study wants of a finished run; what is there already is not made again.
-
-    The last step's capture and checkpoint are kept whole and its metrics have intervals over images; of the others
-    the tables are kept, without. Images without labels get no probe.
-    """
-    test = open_images(config.data.uri, "test", config.data.size)
-    for step in steps:
-        if step not in measured_steps(run):
-            last = step == steps[-1]
-            captured = capture_step(
-                run, config, step, test, sites=sites, positions=positions, groups=GROUPS if last else 0
-            )
-            write_step(run, step, captured, whole=last)
-    if test.classes and not probe_path(run).is_file():
-        probe(run, config, steps[-1], open_images(config.data.uri, "train", config.data.size), test)
-    gather(run)
-    prune_checkpoints(run, steps[-1], SaveConfig(keep=1))
 
 
 def origin(run: Run, step: int) -> dict[str, Any]:
@@ -138,10 +105,3 @@ def probe_path(run: Run) -> Path:
 
 def _step(path: Path) -> int:
     return int(path.parent.name.removeprefix("step-"))
-
-
-def _encode(features: Callable[[Tensor], Tensor], images: Images, config: Config) -> Tensor:
-    """(N, C): the last map averaged over positions, whether or not a head follows it."""
-    with torch.inference_mode():
-        maps = (features(batch["image"].to(device())) for batch in batches(images, config))
-        return torch.cat([each.mean(dim=(2, 3)).cpu() for each in maps])

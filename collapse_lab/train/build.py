@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collapse_lab.models.convnext import SIZES, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import SIZES
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.objectives.table import OBJECTIVES

@@ -17,7 +17,7 @@ from collapse_lab.train.section import Section, Share
 
 
 class ModelConfig(Section):
-    """Which network; see `build_model`. layer_scale: a number, "published", or "none".
+    """Which network; see `build_model`. layer_scale: a number, "published", or "none". patch, depth: of a ViT.
 
     `in_channels`: every source gives 3. `classes`: how many the head tells apart; of an objective that needs a head the
     images say it, where this does not.
@@ -29,6 +29,8 @@ class ModelConfig(Section):
     in_channels: Literal[3] = 3
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     widths: tuple[int, ...] | None = None
+    patch: int | None = Field(default=None, ge=1)
+    depth: int | None = Field(default=None, ge=1)
     classes: int | None = Field(default=None, ge=1)
     head_init_scale: float = 1.0
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 GROUPED = (3, 3, 27, 3)
 """The depths that the published grouping is for: those of ConvNeXt small, base, large, xlarge and huge."""
+_BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
 _STAGE = re.compile(r"encoder\.stages\.(\d+)\.(?:blocks\.(\d+)|downsample)\.")
 
 
@@ -18,6 +19,9 @@ def layer_scales(depths: Sequence[int], decay: float, layers: Literal["single", 
     own, and so are three blocks that follow each other, 12 such for depths 3, 3, 27, 3. In both a downsampling belongs
     to the block behind it, and final norm, head and whatever an objective has besides its encoder are the last layer,
     at scale 1. As in the official fine-tuning (Woo et al. 2023). Raises ValueError for groups of other depths.
+
+    Of a ViT patches and class token are a layer of their own below the first block, and the final norm is in the last
+    (He et al. 2022).
     """
     if layers == "grouped" and tuple(depths) != GROUPED:
         raise ValueError(
@@ -33,8 +37,12 @@ def layer_scales(depths: Sequence[int], decay: float, layers: Literal["single", 
 
 
 def _single(name: str, depths: Sequence[int], last: int) -> int:
-    if name.startswith("encoder.stem."):
+    if name.startswith(("encoder.stem.conv.", "encoder.stem.norm.")):
         return 1
+    if name.startswith(("encoder.stem.", "encoder.cls_token")):  # of a ViT
+        return 0
+    if match := _BLOCK.match(name):
+        return int(match[1]) + 1
     if match := _STAGE.match(name):
         return sum(depths[: int(match[1])]) + int(match[2] or 0) + 1
     return last

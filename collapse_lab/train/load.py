@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.foreign import Opened, is_foreign, open_foreign
 from collapse_lab.models.weights.fetch import fetch
 from collapse_lab.models.weights.read import Loaded, read_weights, weights_of
@@ -23,12 +23,13 @@ from collapse_lab.train.start import start_from
 def load_model(
     uri: str | Path, *, response: str | None = None, classes: int | None = None, averaged: bool = False
 ) -> nn.Module:
-    """The network at an address, in eval mode: a ConvNeXt of ours, float64 where the file is, else float32, or another.
+    """The network at an address, in eval mode: one of ours, float64 where the file is, else float32, or another.
 
     Ours: `uri` is a run's folder (its newest whole checkpoint) or one of its checkpoints, of which the encoder is
     taken; a file of weights (safetensors or torch; ours, official dense or sparse, timm, transformers; V1 or V2); a
     folder that transformers wrote; `hf:REPO`, `timm:NAME` or `https://...`, which are fetched into a cache.
-    Architectures are inferred from the tensors, so any depths and widths load. Nothing in a file is executed.
+    Architectures are inferred from the tensors, so any depths and widths load; of a ViT the file must say it, as a run
+    and what `convert --to ours` writes do. Nothing in a file is executed.
 
     Others, for looking at, see `open_foreign`: `hf:REPO` and `timm:NAME` of any other kind through transformers and
     timm, where these are installed; `hub:OWNER/REPO:ENTRY`, `hub:FOLDER:ENTRY` and `py:package.module:function`, which
@@ -46,7 +47,7 @@ def load_model(
     if is_foreign(str(uri)):
         if response is not None or classes is not None or averaged:
             raise ValueError(
-                f"response, classes and averaged switch parts of a ConvNeXt of ours, {uri} is another; leave them out"
+                f"response, classes and averaged switch parts of a network of ours, {uri} is another; leave them out"
             )
         return open_foreign(str(uri)).model
     return load(uri, response=response, classes=classes, averaged=averaged).model
@@ -58,7 +59,7 @@ def open_model(uri: str) -> Opened:
 
 
 def load(uri: str | Path, *, response: str | None = None, classes: int | None = None, averaged: bool = False) -> Loaded:
-    """`load_model` of a ConvNeXt of ours, with what is to be said of where it came from."""
+    """`load_model` of a network of ours, with what is to be said of where it came from."""
     if classes is not None and classes < 0:
         raise ValueError(f"classes is a number of classes, 0 = no head, or None = as in the file, got {classes}")
     path = Path(uri)
@@ -71,7 +72,7 @@ def load(uri: str | Path, *, response: str | None = None, classes: int | None = 
     return read_weights(fetch(str(uri)), response=response, classes=classes)
 
 
-def load_step(run: Run, step: int, *, averaged: bool = False) -> ConvNeXt:
+def load_step(run: Run, step: int, *, averaged: bool = False) -> Encoder:
     """The encoder as it was after `step` steps, in eval mode; raises FileNotFoundError with the steps there are.
 
     Step 0 needs no checkpoint: the initial values are a function of the seed, or those of what the run starts from.

@@ -116,8 +116,9 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
     once. SIGINT and SIGTERM finish the step, save, and then raise KeyboardInterrupt or SystemExit(143). Whatever
     stops a run, the same call goes on from its newest checkpoint. Where torchrun started several processes all of them
     call this, and the first one writes. Raises ValueError for settings that do not fit or a folder of another
-    configuration, LookupError for unknown names, RuntimeError when another process has the folder or another rank
-    failed, OSError when it cannot be written, FloatingPointError for a loss or gradient that is not finite.
+    configuration, LookupError for unknown names, TypeError for a learning method on a network that it is not for,
+    RuntimeError when another process has the folder or another rank failed, OSError when it cannot be written,
+    FloatingPointError for a loss or gradient that is not finite.
     """
     run = Run(Path(config.out))
     with ExitStack() as leaving:
@@ -135,7 +136,7 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
 
 def prepare(run: Run, config: Config, place: Place) -> Prepared:
     """Build and check everything before any work; writes nothing. Raises what `train` raises of a configuration."""
-    _rehearse(config)
+    try_out(config)
     together = len(place.parts(config.data.batch)[0])
     images = _opened(config, place)
     tests = _tests(config) if config.eval.every else None
@@ -227,7 +228,7 @@ def _say_stopped(ready: Prepared, step: int, seconds: float) -> None:
     ready.place.ranks.from_first(lambda: ready.run.update(status=status, **facts), "say that it stopped")
 
 
-def _rehearse(config: Config) -> None:
+def try_out(config: Config) -> None:
     """One forward without values, before anything is read or written: what does not fit is refused here."""
     if config.data.randaugment:
         require_torchvision()
@@ -251,7 +252,7 @@ def _begun(run: Run, config: Resolved) -> Objective:
 def _scales(config: Resolved, objective: Objective) -> Scale | None:
     if config.optim.layer_decay == 1:
         return None
-    return layer_scales(objective.encoder.architecture["depths"], config.optim.layer_decay, config.optim.layers)
+    return layer_scales(objective.encoder.depths, config.optim.layer_decay, config.optim.layers)
 
 
 def _opened(config: Config, place: Place) -> Images:

@@ -19,14 +19,27 @@ class ObjectiveConfig(Section):
 
 
 class FCMAEConfig(ObjectiveConfig):
-    """See `FCMAE`. The decoder's default width is the paper's 512."""
+    """See `FCMAE`, and DECODERS for the decoder. Its default width is the paper's 512."""
 
     name: str = "fcmae"
     mask_ratio: float = Field(default=0.6, gt=0, lt=1)
+    decoder: Literal["convnext", "transformer", "unet"] = "convnext"
     decoder_dim: int = Field(default=512, ge=1)
     decoder_depth: int = Field(default=1, ge=0)
     norm_pix: bool = True
+    convolution: Literal["sparse", "dense"] = "sparse"
     init: Literal["ours", "official"] = "ours"
+
+
+class MAEConfig(ObjectiveConfig):
+    """See `MAE`. The decoder's defaults are those of the paper."""
+
+    name: str = "mae"
+    mask_ratio: float = Field(default=0.75, gt=0, lt=1)
+    decoder_dim: int = Field(default=512, ge=1)
+    decoder_depth: int = Field(default=8, ge=0)
+    decoder_heads: int = Field(default=16, ge=1)
+    norm_pix: bool = True
 
 
 class SupervisedConfig(ObjectiveConfig):
@@ -87,6 +100,7 @@ OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
     "objective",
     {
         "fcmae": FCMAEConfig,
+        "mae": MAEConfig,
         "supervised": SupervisedConfig,
         "rotation": RotationConfig,
         "colorization": ColorizationConfig,
@@ -107,6 +121,7 @@ def _kind(objective: Any) -> str:
 
 AnyObjective: TypeAlias = Annotated[
     Annotated[FCMAEConfig, Tag("fcmae")]
+    | Annotated[MAEConfig, Tag("mae")]
     | Annotated[SupervisedConfig, Tag("supervised")]
     | Annotated[RotationConfig, Tag("rotation")]
     | Annotated[ColorizationConfig, Tag("colorization")]

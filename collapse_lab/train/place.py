@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from collapse_lab.models.block import Block
+from collapse_lab.models.transformer import TransformerBlock
 from collapse_lab.objectives.outcome import Objective
 from collapse_lab.ranks import Ranks, joined, meeting
 from collapse_lab.train.config import ComputeConfig, Config
@@ -57,7 +58,7 @@ class Place:
         objective.encoder.recompute = self.compute.recompute
         if self.compute.compile:
             for module in objective.modules():
-                if isinstance(module, Block):
+                if isinstance(module, Block | TransformerBlock):
                     module.compile()
         return objective if self.ranks.world == 1 else DistributedDataParallel(objective)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.weights.read import Loaded
 
-SAME = ("depths", "dims", "stem", "response", "in_channels")
+MAY_DIFFER = ("classes", "drop_path")
 HEAD = "head."
 
 
-def start_from(encoder: ConvNeXt, loaded: Loaded) -> None:
+def start_from(encoder: Encoder, loaded: Loaded) -> None:
     """Give an encoder the weights of another network; its head stays as it was drawn.
 
     So the head is always a fresh one, as in the official fine-tuning, and so is a final norm that the other lacks.
@@ -31,14 +31,16 @@ def start_from(encoder: ConvNeXt, loaded: Loaded) -> None:
 
 
 def _shape(architecture: dict[str, Any]) -> dict[str, Any]:
-    shape = {name: tuple(value) if isinstance(value := architecture[name], list) else value for name in SAME}
-    return {**shape, "layer_scale": "off" if architecture["layer_scale"] is None else "on"}
+    shape = {name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()}
+    if "layer_scale" in shape:
+        shape["layer_scale"] = "off" if shape["layer_scale"] is None else "on"
+    return {name: value for name, value in shape.items() if name not in MAY_DIFFER}
 
 
 def _require_same(here: dict[str, Any], there: dict[str, Any], source: str) -> None:
-    differ = [name for name in here if here[name] != there[name]]
+    differ = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     if differ:
-        shown = "; ".join(f"{name} = {there[name]} there, {here[name]} here" for name in differ)
+        shown = "; ".join(f"{name} = {there.get(name)} there, {here.get(name)} here" for name in differ)
         raise ValueError(
             f"{source} is another network ({shown}); set model.* to it, or start from another with init_from"
         )

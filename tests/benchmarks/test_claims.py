@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.claims import Claim, interleaved, main, ratio, table
 from benchmarks.sparse_encoder import bytes_held, mask_blocks, masked_maps
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 
 
 def claim(value: float | None, better: str = "higher", reason: str = "") -> Claim:

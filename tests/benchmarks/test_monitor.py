@@ -8,7 +8,7 @@ import torch
 from benchmarks import monitor as benchmark
 from benchmarks.monitor import claims_of, overheads, passes, probes
 from collapse_lab.capture.sites import match_sites
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 
 
 def test_the_sites_are_the_block_outputs_of_pico():

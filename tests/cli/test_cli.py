@@ -50,6 +50,12 @@ def test_every_list_is_one_json_document(ask, what):
     assert document["rows"]
 
 
+def test_models_of_both_families_are_listed_with_depths_and_widths(ask):
+    rows = {row["name"]: list(row.values())[1:] for row in json.loads(ask("list", "models", "--json")[1])["rows"]}
+    assert rows["convnextv2_atto"] == ["2-2-6-2", "40-80-160-320", "response grn, layer_scale None"]
+    assert rows["vit_small"] == ["12", "384", "patch 16, 6 heads"]
+
+
 def test_responses_are_listed_with_formula_reach_start_and_reported_accuracy(ask):
     rows = {row["name"]: row for row in json.loads(ask("list", "responses", "--json")[1])["rows"]}
     facts = ("formula", "statistics over", "at the start", "ImageNet top-1")
@@ -63,6 +69,8 @@ def test_sites_are_listed_with_their_kinds_and_filtered_by_pattern(ask):
     code, out, _ = ask("list", "sites", "convnextv2_atto", "--sites", "stages.3.*.*.act", "--json")
     assert code == 0
     assert [row["site"] for row in json.loads(out)["rows"]] == ["stages.3.blocks.0.act", "stages.3.blocks.1.act"]
+    (row,) = json.loads(ask("list", "sites", "vit_tiny", "--sites", "blocks.11", "--json")[1])["rows"]
+    assert (row["kind"], row["shape"], row["layout"]) == ("kind:block", "197 x 192", "image position channel")
 
 
 def test_layers_are_listed_with_subtotals_and_the_published_total(ask):

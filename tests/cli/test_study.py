@@ -3,30 +3,62 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from collapse_lab.cli.board import Board
 from collapse_lab.findings.table import read_table
+from collapse_lab.study import run
+from collapse_lab.study.progress import Progress, RunState
 from collapse_lab.train.nested import to_toml
-from tests.pictures import small_study, write_pictures
+from tests.pictures import small_study
 
 
-def test_a_study_from_a_file_writes_its_page_and_a_second_call_runs_nothing(ask, tmp_path, monkeypatch):
+@pytest.fixture
+def here(study_runs, tmp_path, monkeypatch) -> Path:
+    """A folder with the file of a study and its finished runs."""
     monkeypatch.chdir(tmp_path)
-    study = small_study(write_pictures(tmp_path / "pictures"), seeds=(0,), captures=(2,))
+    study = small_study(study_runs.parent / "pictures")
     (tmp_path / "small.toml").write_text(to_toml(study.model_dump(mode="json")))
+    shutil.copytree(study_runs, tmp_path / "runs" / study.name)
+    return tmp_path
+
+
+def test_a_study_from_a_file_writes_page_table_and_records_and_runs_nothing_that_is_done(ask, here):
+    before = {path: path.stat().st_mtime_ns for path in (here / "runs").rglob("*.parquet")}
     code, out, err = ask("study", "small.toml", "--json")
     assert code == 0, err
-    page = tmp_path / json.loads(out)["page"]
-    assert page == tmp_path / "reports" / study.name / "index.html"
+    page = here / json.loads(out)["page"]
+    assert page == here / "reports" / "small" / "index.html"
     assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "metrics.parquet", "run.json"]
     kept = read_table(page.parent / "metrics.parquet")
-    assert set(zip(kept.arm, kept.seed, strict=True)) == {(arm, 0) for arm in study.arms}
+    assert set(zip(kept.arm, kept.seed, strict=True)) == {(arm, seed) for arm in ("plain", "GRN") for seed in range(3)}
     assert "replicates" not in kept
     told = json.loads((page.parent / "run.json").read_text())["runs"]
-    assert {each["arm"]: each["status"] for each in told} == dict.fromkeys(study.arms, "finished")
+    assert {each["status"] for each in told} == {"finished"}
     assert all(each["logged_last"][0]["step"] == each["steps"] == 2 for each in told)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / study.name).rglob("*.parquet")}
-    assert ask("study", "small.toml")[0] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_failed_run_is_listed_and_the_others_are_compared(ask, here, monkeypatch):
+    shutil.rmtree(here / "runs" / "small" / "grn-seed2")
+
+    def work_off(pending, limits, board):
+        for job in pending:
+            board.start(job)
+            yield board.progress()
+            board.end(job, "ValueError: it broke")
+
+    monkeypatch.setattr(run, "work_off", work_off)
+    code, out, err = ask("study", "small.toml")
+    assert code == 1
+    assert "grn-seed2 failed: ValueError: it broke" in err
+    assert "1 runs failed; compared are the runs that there are: plain 3, GRN 2." in err
+    assert out.rstrip().endswith("index.html")
+    assert (here / "reports" / "small" / "index.html").is_file()
 
 
 def test_a_file_that_is_no_study_is_refused(ask, tmp_path):
@@ -35,3 +67,19 @@ def test_a_file_that_is_no_study_is_refused(ask, tmp_path):
     code, _, err = ask("study", tmp_path / "odd.toml")
     assert code == 4
     assert "odd.toml is not a study" in err
+    code, _, err = ask("study", "dmeo")
+    assert code == 4
+    assert "did you mean 'demo'" in err
+
+
+def test_the_board_has_a_line_a_run(capsys):
+    state = RunState(
+        arm="V1", seed=2, run="v1-seed2", state="training", step=5, steps=10, loss=0.25, images_per_second=80.4
+    )
+    progress = Progress(finished=1, runs=2, done=15.0, cost=20.0, failed={"v2-seed0": "gone"}, states=[state])
+    console = Console(width=100, force_terminal=False)
+    board = Board(console, None)
+    console.print(board._table(progress))
+    lines = capsys.readouterr().out
+    assert all(text in lines for text in ("V1", "5/10", "0.25", "80.4", "training"))
+    assert "1 of 2 runs, 1 failed, 75%" in lines

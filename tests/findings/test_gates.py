@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from collapse_lab.findings.gates import gate_table
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from tests.capture.small import observe
 from tests.metrics.planted import source
 from tests.tolerances import EXACT32

@@ -9,6 +9,7 @@ import torch
 from collapse_lab.models.block import fill
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.responses.base import Response
+from collapse_lab.models.vit import ViT
 
 FAMILIES = {
     "V2": {"response": "grn"},
@@ -41,11 +42,31 @@ def small(
         in_channels=in_channels,
         classes=classes,
     )
-    for name, parameter in model.named_parameters():
+    scatter(model, seed)
+    return model.to(dtype)
+
+
+def small_vit(
+    patch: int = 4,
+    width: int = 12,
+    depth: int = 2,
+    heads: int = 3,
+    *,
+    dtype: torch.dtype = torch.float64,
+    **settings: Any,
+) -> ViT:
+    """A ViT of random weights, norms and class token."""
+    model = ViT(patch=patch, width=width, depth=depth, heads=heads, **settings)
+    scatter(model, 0)
+    return model.to(dtype)
+
+
+def scatter(module: torch.nn.Module, seed: int) -> None:
+    """Every tensor from a normal of std .3, in place, those of norms around 1."""
+    for name, parameter in module.named_parameters():
         fill(parameter, seed, name, lambda value, source: value.normal_(std=0.3, generator=source))
         if name.endswith("norm.weight"):
             parameter.data += 1
-    return model.to(dtype)
 
 
 def of_family(family: str, **settings: Any) -> ConvNeXt:

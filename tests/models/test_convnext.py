@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from collapse_lab import draws
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.grid import AllPositions
 from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import random_images, small

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.models.layers import Layer, by_part, count_layers, total
 from collapse_lab.objectives.masking import kept_cells
 from tests.models.networks import small

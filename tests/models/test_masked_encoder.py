@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.grid import AllPositions, VisibleCells
 from collapse_lab.models.responses.table import RESPONSES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import encode
@@ -214,6 +216,17 @@ def test_a_mask_of_another_shape_or_type_is_refused():
         model.forward_masked(images, torch.zeros(2, 3, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"got torch.float32"):
         model.forward_masked(images, torch.zeros(2, 12))
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_values_of_a_map_are_taken_where_the_visible_positions_lie(side):
+    """Put back on the map they stand where they stood, with zeros at removed cells."""
+    removed = ragged_removed(5, 6, 0.5, seed=1)
+    _, grid = VisibleCells.of(torch.zeros(5, 1, 2 * side, 3 * side), removed, side)
+    values = 1 + torch.arange(6 * side**2 * 2.0).reshape(-1, 2)  # no zero among them
+    whole = AllPositions(2 * side, 3 * side)
+    gone = removed.reshape(5, 1, 2, 3).repeat_interleave(side, 2).repeat_interleave(side, 3)
+    assert torch.equal(grid.to_map(grid.of_map(values)), whole.to_map(whole.of_map(values)) * ~gone)
 
 
 def test_the_site_of_the_depthwise_convolution_holds_visible_positions_only():

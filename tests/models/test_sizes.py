@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.convnext import SIZES, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import SIZES
 from collapse_lab.objectives.fcmae import FCMAE
 
 # name, V2 with 1,000 classes, V2 without, GRN alone, V1 with 1,000 classes, FCMAE (official models; huge by formula)

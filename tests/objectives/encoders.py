@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.encoder import Encoder
 
 
-def small(seed: int = 0, **settings: object) -> ConvNeXt:
+def small(seed: int = 0, **settings: object) -> Encoder:
     """A real encoder of 8 channels in float64, cells of 8 x 8 pixels."""
     model = build_model("convnext_digits", response="grn", layer_scale=None, widths=(4, 4, 8), seed=seed, **settings)
     return model.double()

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from collapse_lab.draws import Draws
-from collapse_lab.models.convnext import build_model
-from collapse_lab.objectives.fcmae import FCMAE, normalised, patches
+from collapse_lab.models.build import build_model
+from collapse_lab.objectives.fcmae import FCMAE
+from collapse_lab.objectives.pixels import normalised, patches
 from collapse_lab.objectives.table import OBJECTIVES
 from tests.models.networks import ragged_removed, random_images, small
 from tests.models.reference_encoder import block as slow_block

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from collapse_lab.draws import Draws
-from collapse_lab.objectives.fcmae import FCMAE, cell_statistics, normalised, patches
+from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.objectives.outcome import Objective
-from collapse_lab.objectives.reconstruction import from_patches, reconstruct
+from collapse_lab.objectives.pixels import cell_statistics, from_patches, normalised, patches
+from collapse_lab.objectives.reconstruction import reconstruct
 from tests.models.networks import ragged_removed, random_images, small
 from tests.tolerances import EXACT64, PINNED
 
@@ -98,7 +99,7 @@ def test_the_mask_of_an_image_follows_its_identity_whatever_stands_beside_it():
 
 
 def test_what_cannot_be_reconstructed_is_refused():
-    with pytest.raises(TypeError, match="Objective predicts no pixels; reconstruct takes FCMAE"):
+    with pytest.raises(TypeError, match=r"Objective predicts no pixels of removed cells; .* takes FCMAE or MAE"):
         reconstruct(Objective(), random_images(1, 8, 8, seed=0))
     with pytest.raises(ValueError, match="nearest size that fits is 8 x 8"):
         reconstruct(objective(), random_images(1, 9, 8, seed=0))

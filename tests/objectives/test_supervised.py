@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from collapse_lab.draws import Draws
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.objectives.mixing import erase, mix
 from collapse_lab.objectives.supervised import Supervised
 from tests.tolerances import EXACT32

@@ -134,7 +134,7 @@ def _changed(comparison: Comparison, **values: object) -> Comparison:
     for name, value in values.items():
         table.loc[chosen, name] = value
     return Comparison(
-        table=table, metrics=comparison.metrics, baseline="plain", factors=comparison.factors, step="last", runs=()
+        table=table, metrics=comparison.metrics, baseline="plain", factors=comparison.factors, step="last"
     )
 
 

@@ -44,6 +44,14 @@ def test_recomputing_what_lies_inside_blocks_changes_no_bit(plain, tmp_path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_recomputing_moves_running_statistics_once(tmp_path):
+    states = []
+    for recompute in (False, True):
+        run = tiny(tmp_path / str(recompute), model={"response": "bn"}, compute={"recompute": recompute})
+        states.append(final_state(train(run)))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
 def test_recomputing_keeps_less_for_the_gradient(tmp_path):
     kept = {}
     for recompute in (False, True):

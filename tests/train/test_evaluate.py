@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from collapse_lab.data.source import Images, normalise, open_images
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.objectives.supervised import Supervised
 from collapse_lab.train.average import Average

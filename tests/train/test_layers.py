@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.objectives.supervised import Supervised
 from collapse_lab.train.layers import GROUPED, layer_scales
 from collapse_lab.train.optim import adamw, set_learning_rate
@@ -25,6 +25,16 @@ SINGLE = {
     "encoder.norm.weight": 7,
     "encoder.head.bias": 7,
     "decoder.0.expand.weight": 7,
+}
+# A ViT of 3 blocks: they count 1 to 3, what comes before them is 0, final norm and head are 4.
+OF_VIT = {
+    "encoder.stem.weight": 0,
+    "encoder.cls_token": 0,
+    "encoder.blocks.0.attention.in_proj_weight": 1,
+    "encoder.blocks.2.project.bias": 3,
+    "encoder.norm.weight": 4,
+    "encoder.head.bias": 4,
+    "decoder.blocks.0.expand.weight": 4,
 }
 GROUPS = {
     "encoder.stem.conv.weight": 0,
@@ -47,6 +57,11 @@ GROUPS = {
 @pytest.mark.parametrize(("name", "layer"), SINGLE.items())
 def test_every_block_is_a_layer_of_its_own(name, layer):
     assert layer_scales((2, 1, 3), 0.9, "single")(name) == pytest.approx(0.9 ** (7 - layer), rel=PINNED)
+
+
+@pytest.mark.parametrize(("name", "layer"), OF_VIT.items())
+def test_patches_and_class_token_are_a_layer_below_the_blocks_of_a_vit(name, layer):
+    assert layer_scales((3,), 0.65, "single")(name) == pytest.approx(0.65 ** (4 - layer), rel=PINNED)
 
 
 @pytest.mark.parametrize(("name", "layer"), GROUPS.items())

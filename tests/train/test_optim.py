@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.train.optim import adamw, learning_rate
 from tests.tolerances import PINNED

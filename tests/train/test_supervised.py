@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.models.weights.write import write_weights
 from collapse_lab.runs import Run
 from collapse_lab.train.checkpoint import load_checkpoint

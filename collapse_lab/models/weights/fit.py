@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from collapse_lab.models.build import family_of
 from collapse_lab.models.weights.assemble import on_meta
 from collapse_lab.models.weights.translate import Translated
 
@@ -26,7 +27,9 @@ def require_fit(found: Translated, architecture: Mapping[str, Any], source: str)
     faults = {"missing": missing, "unexpected": [*unexpected, *found.unexpected], "mis-shaped": mis_shaped}
     if any(faults.values()):
         said = "; ".join(f"{len(names)} {fault}: {shown(names)}" for fault, names in faults.items() if names)
-        raise ValueError(f"{source} does not fit a ConvNeXt in the layout {found.layout.name}: {said}")
+        raise ValueError(
+            f"{source} does not fit a {family_of(architecture).__name__} in the layout {found.layout.name}: {said}"
+        )
 
 
 def shown(names: Iterable[str]) -> str:

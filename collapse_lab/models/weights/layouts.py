@@ -1,4 +1,4 @@
-"""How others name and shape the tensors of a ConvNeXt: one table a layout, read in both directions.
+"""How others name and shape the tensors of a ConvNeXt: one table a layout, read in both directions. Ours has a ViT too.
 
 In a pattern {i} is a stage, {j} a block of it, {leaf} weight or bias, {rest} whatever a response of ours holds.
 Names seen in: facebookresearch/ConvNeXt and ConvNeXt-V2, timm 1.0, transformers 5.24.
@@ -113,9 +113,18 @@ TRANSFORMERS = Layout(
 )
 
 _RESPONSE = "stages.{i}.blocks.{j}.response.{rest}"
+_VIT = (
+    *("stem.{leaf}", "cls_token", "norm.{leaf}", "head.{leaf}"),
+    *("blocks.{j}.attention.in_proj_{leaf}", "blocks.{j}.attention.out_proj.{leaf}"),
+    *(f"blocks.{{j}}.{part}.{{leaf}}" for part in ("attention_norm", "norm", "expand", "project")),
+)
 OURS = Layout(
     name="ours",
-    pairs=(*((ours, ours) for ours, _ in OFFICIAL.pairs if ".response." not in ours), (_RESPONSE, _RESPONSE)),
+    pairs=(
+        *((ours, ours) for ours, _ in OFFICIAL.pairs if ".response." not in ours),
+        (_RESPONSE, _RESPONSE),
+        *((ours, ours) for ours in _VIT),
+    ),
     prefixes=("encoder.",),
     others=("decoder", "mask_token", "embed", "predict"),
 )

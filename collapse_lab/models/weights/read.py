@@ -1,4 +1,4 @@
-"""Weights of any known layout as a ConvNeXt: read, translated, held against an architecture, assembled."""
+"""Weights of any known layout as a network of ours: read, translated, held against an architecture, assembled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.build import family_of
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.weights.assemble import assemble, on_meta
 from collapse_lab.models.weights.fit import require_fit, shown
 from collapse_lab.models.weights.infer import architecture_of
@@ -24,7 +25,7 @@ from collapse_lab.models.weights.translate import translate
 class Loaded:
     """A network, where it came from, in which layout, and the names of what was no part of an encoder."""
 
-    model: ConvNeXt
+    model: Encoder
     source: str
     layout: str
     left_out: tuple[str, ...]
@@ -46,6 +47,7 @@ def weights_of(
 ) -> Loaded:
     """The network of named tensors in any known layout, V1 or V2; its architecture is inferred where none is given.
 
+    A ViT is read in our own layout, with its architecture: no tensor tells how many heads there are.
     `response` and `classes` as in `assemble`. Half precision is widened to float32, exactly, with a warning; of
     tensors of several types all become the widest of them. Raises ValueError for tensors that are no ConvNeXt, that
     are missing, unexpected or mis-shaped (all listed), or that hold NaN or infinity (named).
@@ -66,6 +68,11 @@ def weights_of(
 
 
 def _inferred(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
+    if "cls_token" in tensors:
+        raise ValueError(
+            f"{source} holds a ViT without its architecture, and no tensor tells how many heads it has; give the run "
+            f"that trained it, or what 'collapse-lab convert RUN FILE --to ours' writes"
+        )
     try:
         return architecture_of(tensors)
     except ValueError as error:
@@ -78,15 +85,19 @@ def _settings(architecture: Mapping[str, Any], tensors: int, source: str) -> dic
         settings: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in architecture.items()
         }
-        if max(settings["depths"]) > tensors:  # a number in a file must not keep us building for hours
-            raise ValueError(f"a stage of {max(settings['depths'])} blocks cannot be made of {tensors} tensors")
-        if min((settings["stem"], settings["in_channels"], *settings["dims"])) < 1:
+        of_vit = "patch" in settings
+        depths = (settings["depth"],) if of_vit else settings["depths"]
+        if max(depths) > tensors:  # a number in a file must not keep us building for hours
+            raise ValueError(f"a stage of {max(depths)} blocks cannot be made of {tensors} tensors")
+        if not of_vit and min((settings["stem"], settings["in_channels"], *settings["dims"])) < 1:
             raise ValueError("stem, in_channels and dims are 1 or more")
         return on_meta(settings).architecture
     except KeyError as error:
         raise ValueError(f"the architecture of {source} lacks {error}") from None
     except (TypeError, AttributeError, ValueError, LookupError, RuntimeError) as error:
-        raise ValueError(f"the architecture of {source} builds no ConvNeXt: {str(error).splitlines()[0]}") from None
+        raise ValueError(
+            f"the architecture of {source} builds no {family_of(architecture).__name__}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _require_finite(tensors: Mapping[str, Tensor], known_as: Mapping[str, str], source: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from collapse_lab.models.weights import minkowski
 from collapse_lab.models.weights.layouts import LAYOUTS, OURS, Layout
 
+_OF_A_BLOCK = re.compile(r"(stages\.\d+\.)?blocks\.")
 A_NAME = "stages.0.blocks.0.depthwise.weight"
 """Shows in a message what the names of a layout look like."""
 
@@ -67,9 +69,9 @@ def translate(stored: Mapping[str, Tensor], source: str) -> Translated:
 
 
 def _known(layout: Layout, dense: Mapping[str, tuple[str, Tensor]]) -> int:
-    """How many names the layout knows; 0 when none of them is of a stage: others have a norm and a head as well."""
+    """How many names the layout knows; 0 when none of them is of a block: others have a norm and a head as well."""
     found = [layout.ours(layout.bare(name)) for name, _ in dense.values()]
-    return sum(name is not None for name in found) if any(name and "stages." in name for name in found) else 0
+    return sum(name is not None for name in found) if any(name and _OF_A_BLOCK.match(name) for name in found) else 0
 
 
 def _our_shape(name: str, value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A ConvNeXt written as weights: ours, or as the official code, timm or transformers read them."""
+"""A network written as weights: ours, or, of a ConvNeXt, as the official code, timm or transformers read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from collapse_lab.models.convnext import ConvNeXt
+from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.weights.infer import LAYER_SCALE
 from collapse_lab.models.weights.layouts import LAYOUTS, OFFICIAL, OURS, TRANSFORMERS, Layout, named
 from collapse_lab.runs import write_atomically, write_json
@@ -20,7 +20,7 @@ from collapse_lab.runs import write_atomically, write_json
 SAFETENSORS, TORCH = (".safetensors",), (".pt", ".pth")
 
 
-def write_weights(model: ConvNeXt, out: Path, to: str, *, force: bool = False) -> list[Path]:
+def write_weights(model: Encoder, out: Path, to: str, *, force: bool = False) -> list[Path]:
     """Write the network in the layout `to` and return the files; the same network gives the same bytes.
 
     `out` ends in .safetensors, .pt or .pth; to hf without an ending it is a folder that `from_pretrained` reads.
@@ -44,7 +44,7 @@ def write_weights(model: ConvNeXt, out: Path, to: str, *, force: bool = False) -
     return [out / "config.json", out / "model.safetensors"]
 
 
-def transformers_config(model: ConvNeXt) -> dict[str, Any]:
+def transformers_config(model: Encoder) -> dict[str, Any]:
     """config.json for the class of transformers that holds this network."""
     settings = model.architecture
     grn, classes = settings["response"] == "grn", settings["classes"]
@@ -70,10 +70,12 @@ def transformers_config(model: ConvNeXt) -> dict[str, Any]:
     return config
 
 
-def _require_held(model: ConvNeXt, layout: Layout) -> None:
-    response, layer_scale = model.architecture["response"], model.architecture["layer_scale"]
+def _require_held(model: Encoder, layout: Layout) -> None:
     if layout is OURS:
         return
+    if "response" not in model.architecture:
+        raise ValueError(f"the layout {layout.name} is one of ConvNeXts and cannot hold a ViT; convert to ours")
+    response, layer_scale = model.architecture["response"], model.architecture["layer_scale"]
     if response not in ("none", "grn"):
         raise ValueError(
             f"the layout {layout.name} cannot hold the response {response!r}: it knows GRN (grn) and none; "
@@ -86,7 +88,7 @@ def _require_held(model: ConvNeXt, layout: Layout) -> None:
         )
 
 
-def _tensors(model: ConvNeXt, layout: Layout) -> dict[str, Tensor]:
+def _tensors(model: Encoder, layout: Layout) -> dict[str, Tensor]:
     """On the CPU, in the layout's names."""
     prefix = ""
     if layout is TRANSFORMERS and model.architecture["classes"]:

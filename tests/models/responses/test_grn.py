@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from collapse_lab.models.convnext import build_model
+from collapse_lab.models.build import build_model
 from collapse_lab.models.grid import VisibleCells
 from collapse_lab.models.responses.ablations import GRNVariant
 from collapse_lab.models.responses.grn import GRN

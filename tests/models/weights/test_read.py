@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from collapse_lab.models.block import initialise
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.weights.read import read_weights, weights_of
 from collapse_lab.models.weights.write import write_weights
 from collapse_lab.train.load import load_model

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from collapse_lab.models.convnext import ConvNeXt, build_model
+from collapse_lab.models.build import build_model
+from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.models.weights.layouts import LAYOUTS
 from collapse_lab.models.weights.write import transformers_config, write_weights

@@ -1,0 +1,84 @@
+"""The runs that a study consists of: one an arm and seed, each in a folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collapse_lab.runs import Run
+from collapse_lab.study.plan import Arm, Study
+from collapse_lab.study.wanted import Wanted
+from collapse_lab.train.config import Config, make_config
+from collapse_lab.train.nested import laid_over
+from collapse_lab.train.resolve import as_recorded, completed
+
+CAPTURE_COST = 20
+"""A capture counts as so many steps in the progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of a study, and what is wanted of it."""
+
+    study: str
+    arm: str
+    seed: int
+    config: Config
+    wanted: Wanted
+    factors: dict[str, bool]
+
+    @property
+    def run(self) -> Run:
+        return Run(Path(self.config.out))
+
+    @property
+    def cost(self) -> int:
+        """Steps and captures, in steps."""
+        return (self.config.steps or 0) + CAPTURE_COST * len(self.wanted.captures)
+
+    def trained(self) -> bool:
+        """Whether the run in its folder is finished, and of this very configuration."""
+        record = self.run.read() if self.run.exists() else {}
+        if record.get("status") != "finished":
+            return False
+        return completed(record.get("config", {})) == as_recorded(self.config, record).identity()
+
+    def finished(self) -> bool:
+        """Trained with this very configuration, and measured at every step and site."""
+        if not self.trained() or self.wanted.lacking(self.run, self.config):
+            return False
+        return not (self.wanted.labelled(self.run) and self.wanted.unprobed(self.run, self.config))
+
+
+def jobs_of(study: Study, folder: Path) -> list[Job]:
+    """One job an arm and seed, in `folder`; raises ValueError for a configuration that is refused, naming its arm."""
+    names = {arm: re.sub(r"[^\w-]+", "-", arm).strip("-").lower() for arm in study.arms}
+    if len(set(names.values())) < len(names):
+        raise ValueError(f"two arms would share a folder: {', '.join(names.values())}")
+    return [
+        _job(study, arm, changes, seed, folder / f"{names[arm]}-seed{seed}")
+        for seed in study.seeds
+        for arm, changes in study.arms.items()
+    ]
+
+
+def _job(study: Study, arm: str, changes: Arm, seed: int, out: Path) -> Job:
+    own = {"seed": seed, "out": str(out), "save": {"at": list(study.captures)}}
+    values = laid_over(laid_over(_base(study, changes), changes.config), own)
+    if values.get("epochs") is not None:
+        raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
+    try:
+        config = make_config(values)
+    except (ValueError, LookupError) as error:
+        raise ValueError(f"the arm {arm!r}: {error.args[0]}") from None
+    return Job(study=study.name, arm=arm, seed=seed, config=config, wanted=Wanted.of(study), factors=changes.factors)
+
+
+def _base(study: Study, changes: Arm) -> dict[str, Any]:
+    """The study's configuration for an arm; the options of an objective fall away where the arm names another."""
+    ours, theirs = study.config.get("objective", {}), changes.config.get("objective", {})
+    sections = isinstance(ours, dict) and isinstance(theirs, dict)  # else the configuration is refused
+    another = sections and "name" in theirs and theirs["name"] != ours.get("name", "fcmae")
+    return {name: value for name, value in study.config.items() if not (another and name == "objective")}
