@@ -7,6 +7,7 @@ the finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014), in wrapping int6
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -74,3 +75,9 @@ def uniform(source: Randomness, purpose: str, count: int, width: int, device: to
     if source is None:
         return torch.rand(count, width, device=device)
     return torch.rand(count, width, generator=source, device=source.device).to(device)
+
+
+def normal(source: Randomness, purpose: str, count: int, width: int, device: torch.device) -> Tensor:
+    """(count, width) float64 standard normal numbers from any source, on `device`: quantiles of `uniform`'s."""
+    flat = uniform(source, purpose, count, width, device).double().clamp_(min=2.0**-54)  # at 0 it is not finite
+    return (2 * flat - 1).erfinv_().mul_(math.sqrt(2))

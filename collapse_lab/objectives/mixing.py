@@ -93,9 +93,8 @@ def erase(images: Tensor, probability: float, generator: Randomness) -> Tensor:
 
 def _noise(images: Tensor, generator: Randomness) -> Tensor:
     """Normal numbers of the images' shape."""
-    flat = draws.uniform(generator, "erasing noise", len(images), images[0].numel(), images.device)
-    flat = flat.double().clamp_(min=2.0**-54)  # at 0 itself the normal's quantile is not finite
-    return (2 * flat - 1).erfinv_().mul_(math.sqrt(2)).to(images.dtype).reshape(images.shape)
+    flat = draws.normal(generator, "erasing noise", len(images), images[0].numel(), images.device)
+    return flat.to(images.dtype).reshape(images.shape)
 
 
 def _numbers(generator: Randomness) -> list[float]:

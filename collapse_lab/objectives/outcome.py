@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,3 +22,5 @@ class Objective(nn.Module):
     """A module around an encoder: `objective(images, labels=None, *, generator=None) -> Outcome`."""
 
     encoder: Encoder
+    least_images: ClassVar[int] = 1
+    """How many images a training step must have at once, in one process and one part of a batch."""

@@ -17,7 +17,7 @@ from collapse_lab.train.average import Average
 from collapse_lab.train.config import Config
 
 PREFIX, SUFFIX = "test_", "_averaged"
-HIGHER = ("top1", "top5")
+HIGHER = ("top1", "top5", "embedding_std")
 """Of these the highest is the best, of anything else the lowest."""
 
 

@@ -137,18 +137,24 @@ def train(config: Config, on_step: OnStep | None = None) -> Path:
 def prepare(run: Run, config: Config, place: Place) -> Prepared:
     """Build and check everything before any work; writes nothing. Raises what `train` raises of a configuration."""
     try_out(config)
-    place.parts(config.data.batch)
+    together = len(place.parts(config.data.batch)[0])
     images = _opened(config, place)
     tests = _tests(config) if config.eval.every else None
     resolved = resolve(config, images=len(images), classes=len(images.classes))
     require_labels(resolved, images, tests)
+    objective = _begun(run, resolved)
+    if together < objective.least_images:
+        raise ValueError(
+            f"the objective {config.objective.name} compares the images of a batch and needs {objective.least_images} "
+            f"or more at once, got {together}; take a larger data.batch, or less compute.accumulate"
+        )
     return Prepared(
         run=run,
         config=resolved,
         place=place,
         images=images,
         tests=tests,
-        objective=_begun(run, resolved),
+        objective=objective,
         telemetry=Telemetry(run, writes=place.ranks.first, tensorboard=config.tensorboard),
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, PositiveFloat, Tag
 
 from collapse_lab.registry import Registry
 from collapse_lab.train.section import Section, Share
+
+PositiveShare: TypeAlias = Annotated[float, Field(gt=0, le=1)]
 
 
 class ObjectiveConfig(Section):
@@ -50,8 +52,61 @@ class SupervisedConfig(ObjectiveConfig):
     erasing: float = Field(default=0.0, ge=0, le=1)
 
 
+class RotationConfig(ObjectiveConfig):
+    """See `Rotation`."""
+
+    name: str = "rotation"
+
+
+class ColorizationConfig(ObjectiveConfig):
+    """See `Colorization`. mean and std are those of the data, which a resolved configuration holds here too."""
+
+    name: str = "colorization"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+
+
+class ViewsConfig(ObjectiveConfig):
+    """How an objective that compares two views makes them, see `Views`. What data.* changes comes before."""
+
+    crop: tuple[PositiveShare, PositiveShare] = (0.2, 1.0)
+    flip: bool = True
+    jitter: float = Field(default=0.4, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0)
+
+
+class SimSiamConfig(ViewsConfig):
+    """See `SimSiam`. The default widths are the paper's."""
+
+    name: str = "simsiam"
+    stop_gradient: bool = True
+    projector_dim: int = Field(default=2048, ge=1)
+    predictor_dim: int = Field(default=512, ge=1)
+    output_norm: bool = True
+
+
+class VICRegConfig(ViewsConfig):
+    """See `VICReg`. Three weights, 0 turns a term off; they and the default widths are the paper's."""
+
+    name: str = "vicreg"
+    invariance: float = Field(default=25.0, ge=0)
+    variance: float = Field(default=25.0, ge=0)
+    covariance: float = Field(default=1.0, ge=0)
+    expander_dim: int = Field(default=8192, ge=1)
+    embedding_dim: int = Field(default=8192, ge=1)
+
+
 OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
-    "objective", {"fcmae": FCMAEConfig, "mae": MAEConfig, "supervised": SupervisedConfig}
+    "objective",
+    {
+        "fcmae": FCMAEConfig,
+        "mae": MAEConfig,
+        "supervised": SupervisedConfig,
+        "rotation": RotationConfig,
+        "colorization": ColorizationConfig,
+        "simsiam": SimSiamConfig,
+        "vicreg": VICRegConfig,
+    },
 )
 
 
@@ -67,6 +122,10 @@ def _kind(objective: Any) -> str:
 AnyObjective: TypeAlias = Annotated[
     Annotated[FCMAEConfig, Tag("fcmae")]
     | Annotated[MAEConfig, Tag("mae")]
-    | Annotated[SupervisedConfig, Tag("supervised")],
+    | Annotated[SupervisedConfig, Tag("supervised")]
+    | Annotated[RotationConfig, Tag("rotation")]
+    | Annotated[ColorizationConfig, Tag("colorization")]
+    | Annotated[SimSiamConfig, Tag("simsiam")]
+    | Annotated[VICRegConfig, Tag("vicreg")],
     Discriminator(_kind),
 ]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from collapse_lab.data.source import Images
 from collapse_lab.train.config import Config, OptimConfig
+from collapse_lab.train.methods import ColorizationConfig
 from collapse_lab.train.optim import learning_rate
 
 
@@ -34,9 +35,9 @@ def resolve(config: Config, *, images: int, classes: int) -> Resolved:
     """The configuration for a data set of so many training images and classes.
 
     Epochs become the steps that show every image at least so often, a base rate the peak lr = base_lr x batch / 256
-    (`data.batch` is that of all processes together), and a head that does not say its classes gets those of the
-    images. Raises ValueError for a least rate above the peak, and for an objective that needs a head where the images
-    have no classes, or has none.
+    (`data.batch` is that of all processes together), a head that does not say its classes gets those of the images,
+    and colorization, which works on pixels in [0, 1], is told how they were normalised. Raises ValueError for a least
+    rate above the peak, and for an objective that needs a head where the images have no classes, or has none.
     """
     per_epoch = images / config.data.batch
     optim, values = config.optim, config.model_dump()
@@ -47,11 +48,23 @@ def resolve(config: Config, *, images: int, classes: int) -> Resolved:
     if optim.warmup_epochs is not None:
         values["optim"] |= {"warmup": round(optim.warmup_epochs * per_epoch), "warmup_epochs": None}
     values["model"]["classes"] = _classes(config, classes)
+    values["objective"] |= _normalisation(config)
     resolved = Resolved.model_validate(values)
     if resolved.optim.min_lr > resolved.optim.lr:
         least, peak = resolved.optim.min_lr, resolved.optim.lr
         raise ValueError(f"optim.min_lr = {least:g} lies above the peak {peak:g}; lower it")
     return resolved
+
+
+def _normalisation(config: Config) -> dict[str, Any]:
+    """What colorization needs of the data; raises ValueError where it was told another thing."""
+    if not isinstance(config.objective, ColorizationConfig):
+        return {}
+    for name in ("mean", "std"):
+        told, there = getattr(config.objective, name), getattr(config.data, name)
+        if told not in (None, there):
+            raise ValueError(f"objective.{name} = {told}, but the images have data.{name} = {there}; leave it out")
+    return {"mean": config.data.mean, "std": config.data.std}
 
 
 def require_labels(config: Resolved, *splits: Images | None) -> None:
