@@ -12,7 +12,7 @@ from collapse_lab.study.jobs import Job
 from collapse_lab.study.limits import Limits
 from collapse_lab.study.plan import Study
 from collapse_lab.study.progress import Board, Progress
-from collapse_lab.study.work import work_off
+from collapse_lab.study.work import work_here, work_off
 
 
 class FailedRunsWarning(UserWarning):
@@ -33,6 +33,7 @@ def run_study(
     A finished run of the same configuration and images is used wherever it lies below `runs` or the study's pool,
     whatever its arm was called; what the study wants measured and it lacks is added. Runs start as long as their
     threads stay within `cores` (those of this process) and their estimated memory within `memory_limit` bytes.
+    `at_once` 0 runs one after another in this process, without limits: small runs are done sooner than processes start.
     `on_progress` is called a few times a second. A stop by hand stops the runs after their step, and the next call goes
     on from there.
 
@@ -47,7 +48,8 @@ def run_study(
     pending = [job for job in jobs if job not in finished]
     _require_steps(pending)
     board = Board(jobs, finished)
-    for progress in work_off(pending, Limits.of(at_once, cores, memory_limit), board):
+    limits = Limits.of(at_once, cores, memory_limit) if at_once else None
+    for progress in work_off(pending, limits, board) if limits else work_here(pending, board):
         on_progress(progress)
     on_progress(board.progress())
     _tell(study, jobs, board)

@@ -82,6 +82,19 @@ def work_off(pending: Sequence[Job], limits: Limits, board: Board) -> Iterator[P
             worker.process.join()
 
 
+def work_here(pending: Sequence[Job], board: Board) -> Iterator[Progress]:
+    """One run after another in this process; yields before each."""
+    for job in pending:
+        board.start(job)
+        yield board.progress()
+        try:
+            work(job)
+        except Exception as error:
+            board.end(job, f"{type(error).__name__}: {error}")
+        else:
+            board.end(job, None)
+
+
 def work_alone(job: Job, threads: int) -> None:
     """In a process of its own: an error is left for the parent beside the run, without a traceback on the screen."""
     _end_with_parent()
