@@ -127,3 +127,48 @@ def test_what_the_table_allows_is_allowed(name, text):
 
 def test_the_law_is_held_against_real_modules():
     assert {f"{PACKAGE}.models.grid", f"{PACKAGE}.train.loop"} <= set(modules())
+
+
+ANALYSES = Path(__file__).parents[1] / "analyses"
+
+
+def private_uses(text: str) -> list[str]:
+    """What a file outside the package takes from it beside the public names: `import collapse_lab as cl` is the way."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found += [name for name in names if name.startswith(f"{PACKAGE}.") or (name == PACKAGE and not _plain(node))]
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "cl":
+            found += [] if node.attr in public_names() else [f"cl.{node.attr}"]
+    return found
+
+
+def _plain(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import) and [alias.asname for alias in node.names] == ["cl"]
+
+
+def public_names() -> set[str]:
+    import collapse_lab
+
+    return set(collapse_lab.__all__)
+
+
+def test_analyses_use_the_public_api_alone():
+    files = sorted(ANALYSES.glob("*.py"))
+    assert len(files) > 16
+    assert {file.name: used for file in files if (used := private_uses(file.read_text("utf-8")))} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from collapse_lab.stats.layer import LayerStats",
+        "import collapse_lab.runs",
+        "from collapse_lab import capture",
+        "import collapse_lab",
+        "import collapse_lab as cl\ncl.runs.Run",
+    ],
+)
+def test_a_private_use_in_an_analysis_is_found(text):
+    assert private_uses(text)
