@@ -73,6 +73,7 @@ def study_of(
             "baseline": baseline,
             "seeds": tuple(seeds) or asked.seeds,
             "captures": captures,
+            "checkpoints": BASE["checkpoints"] if over_training else "last",
             "sites": tuple(sites),
             "config": config,
             "arms": {
