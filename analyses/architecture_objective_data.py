@@ -43,11 +43,14 @@ TASKS: dict[str, Changes] = {"masked": {}, "supervised": SUPERVISED, "rotation":
 
 def arms_of(asked: Asked, settings: Changes) -> dict[str, Changes]:
     """Every network with every task; without a task it keeps its own, which is masking."""
-    networks = {"V1": V1, "V2": V2} if asked.quick else {"V1": V1, "V2": V2, "ViT": vit(asked)}
+    networks = {"V1": V1, "V2": V2, "ViT": vit(asked)}
+    tasks = TASKS
+    if asked.quick:
+        networks, tasks = {"V1": V1, "V2": V2}, {task: TASKS[task] for task in ("masked", "rotation")}
     return {
         f"{network}, {task}": {**(with_objective(changes, objective) if objective else changes), **settings}
         for network, changes in networks.items()
-        for task, objective in TASKS.items()
+        for task, objective in tasks.items()
     }
 
 

@@ -29,7 +29,8 @@ SCRATCH = {"V1 FCMAE": "V1 supervised", "V2 FCMAE": "V2 supervised", "ViT MAE": 
 
 # %% Arms of the two rounds
 def pretraining(asked: Asked) -> dict[str, Changes]:
-    return {"V1 FCMAE": V1, "V2 FCMAE": V2, "ViT MAE": vit(asked)}
+    arms = {"V1 FCMAE": V1, "V2 FCMAE": V2, "ViT MAE": vit(asked)}
+    return {arm: arms[arm] for arm in ("V1 FCMAE", "ViT MAE")} if asked.quick else arms
 
 
 def classifying(asked: Asked, starts: Mapping[str, Path]) -> dict[str, Changes]:
