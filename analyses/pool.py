@@ -93,7 +93,7 @@ def carry_out(study: cl.Study, asked: Asked) -> cl.Comparison:
     pool = study_of(asked, title=BASE["title"], baseline=BASE["baseline"], arms=ARMS, over_training=True)
     wanted = [own.config for own in study.arms.values()]
     shared = {arm: own for arm, own in pool.arms.items() if own.config in wanted}
-    if shared and study.config == pool.config:
+    if shared and study.config == pool.config and study.captures != pool.captures:
         first = {"arms": shared, "baseline": next(iter(shared)), "seeds": study.seeds}
         _run(pool.model_copy(update=first), asked)
     return _run(study, asked)
