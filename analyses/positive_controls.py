@@ -26,7 +26,7 @@ NAME = "positive_controls"
 TITLE = "Networks that are built to collapse"
 
 # %% Arms, and what is expected of each embedding
-HIDDEN: Changes = {"name": "simsiam", "projector_dim": 32, "predictor_dim": 8, "output_norm": False}
+HIDDEN: Changes = {"name": "simsiam", "projector_dim": 256, "predictor_dim": 64, "output_norm": False}
 # The paper's covariance weight of 1 is for 8,192 channels, over which the term sums; these are 16.
 FEW: Changes = {"name": "vicreg", "expander_dim": 64, "embedding_dim": 16, "covariance": 25.0}
 OBJECTIVES: dict[str, Changes] = {
