@@ -80,6 +80,8 @@ def test_pre_training_is_table_8_for_every_size(size):
         "decoder_depth": 1,
         "norm_pix": True,
         "init": "ours",
+        "convolution": "sparse",
+        "decoder": "convnext",
     }
 
 
