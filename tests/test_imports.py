@@ -11,12 +11,12 @@ import pytest
 PACKAGE = "collapse_lab"
 SOURCE = Path(__file__).parents[1] / PACKAGE
 
-BOTTOM = {"shapes", "registry", "runs", "draws", "ranks", "events"}
+BOTTOM = {"shapes", "registry", "runs", "draws", "ranks", "events", "parent"}
 MAY_IMPORT: dict[str, set[str]] = {
     # The making column.
     "models": {"registry", "shapes", "runs", "draws"},  # runs for writing a file of weights atomically
     "objectives": {"models", "registry", "draws"},
-    "data": {"registry", "runs", "draws"},
+    "data": {"registry", "runs", "draws", "parent"},
     "train": {"objectives", "data", "models", "registry", "runs", "draws", "ranks", "events"},
     # The looking column.
     "stats": {"shapes", "draws"},
@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
     "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
     # Who sees both.
-    "study": {"train", "capture", "findings", "report", "data", "registry", "runs", "draws", "ranks"},
+    "study": {"train", "capture", "findings", "report", "data", "registry", "runs", "draws", "ranks", "parent"},
     **{room: set() for room in BOTTOM},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections.abc import Sequence
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from collapse_lab.parent import when_parent_ends
 
 Content: TypeAlias = bytes | Path | None
 """An encoded image: its bytes, the file that holds them, or nothing where a row has none."""
@@ -50,14 +50,7 @@ def measure_block(contents: Sequence[Content]) -> list[tuple[int, int] | str]:
 
 def serve() -> None:
     """What a decoding process does first: see to it that it ends with its parent."""
-    parent = parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    when_parent_ends(lambda: os._exit(1))
 
 
 def _source(content: Content) -> io.BytesIO | Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from multiprocessing.context import ForkServerProcess
 import torch
 from threadpoolctl import threadpool_limits
 
+from collapse_lab.parent import when_parent_ends
 from collapse_lab.study.jobs import Job
 from collapse_lab.study.limits import Limits, Load
 from collapse_lab.study.measure import measure_run, prune
@@ -114,15 +114,8 @@ def work_alone(job: Job, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """When the study's process is killed, finish the step, save and stop: no run goes on unseen."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
+    """When the study's process is killed, finish the step, save and stop."""
+    when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def _why(job: Job, code: int | None) -> str | None:
