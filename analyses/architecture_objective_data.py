@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 import collapse_lab as cl
-from analyses.command import Asked, read_command
+from analyses.command import Asked, command
 from analyses.page import Section, write_page
 from analyses.pool import (
     BLOCKS,
@@ -75,15 +75,15 @@ def answer_of(values: pd.DataFrame) -> str:
 
 # %% Train what is missing, collect, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    found = list(carried_out(asked))
-    parts = [seed_values(comparison, METRICS).assign(data=name) for name, comparison in found]
-    values = pd.concat(parts, ignore_index=True)
-    values = values.assign(arm=values.arm + ", " + values.data)
-    runs = {f"{arm}, {name}": own for name, comparison in found for arm, own in comparison.folders.items()}
-    note = "Mean ± standard deviation over seeds (their number)."
-    sections = [
-        Section(heading=f"Data: {name}", note=note, table=by_arm(own))
-        for name, own in values.groupby("data", sort=False)
-    ]
-    write_page(asked, values, runs, title=TITLE, answer=answer_of(values), sections=sections)
+    with command(NAME, __doc__) as asked:
+        found = list(carried_out(asked))
+        parts = [seed_values(comparison, METRICS).assign(data=name) for name, comparison in found]
+        values = pd.concat(parts, ignore_index=True)
+        values = values.assign(arm=values.arm + ", " + values.data)
+        runs = {f"{arm}, {name}": own for name, comparison in found for arm, own in comparison.folders.items()}
+        note = "Mean ± standard deviation over seeds (their number)."
+        sections = [
+            Section(heading=f"Data: {name}", note=note, table=by_arm(own))
+            for name, own in values.groupby("data", sort=False)
+        ]
+        write_page(asked, values, runs, title=TITLE, answer=answer_of(values), sections=sections)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analyses.command import read_command
+from analyses.command import command
 from analyses.draw import COLOURS, curves, panels_of
 from analyses.page import Section, write_page
 from analyses.pool import V1, V2, carry_out, study_of
@@ -69,23 +69,23 @@ def answer_of(late: pd.DataFrame) -> str:
 
 # %% Train what is missing, collect, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}, sites=["kind:block"])
-    runs = carry_out(study, asked).folders
-    channels = series_of(runs, NAME)
-    channels = channels[(channels.positions == "pooled") & channels.site.str.fullmatch(r".*blocks\.\d+")]
-    sites = by_site(channels)
-    late = means_of(sites[sites.depth >= LAST], "arm", "seed", "metric")
-    depth = curves(sites, x="depth", x_label="depth", panel="metric")
-    drawn = [
-        ("Densities over channels, seeds together.", histograms(channels)),
-        ("Bands are the range of the seeds.", depth),
-    ]
-    note = (
-        f"Generic: index below {GENERIC}; selective: above {SELECTIVE}. Mean ± standard deviation over seeds (number)."
-    )
-    sections = [
-        Section(heading="Selectivity of channels", figures=drawn),
-        Section(heading="Last third of depth", note=note, table=by_arm(late)),
-    ]
-    write_page(asked, sites, runs, title=TITLE, answer=answer_of(late), sections=sections)
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}, sites=["kind:block"])
+        runs = carry_out(study, asked).folders
+        channels = series_of(runs, NAME)
+        channels = channels[(channels.positions == "pooled") & channels.site.str.fullmatch(r".*blocks\.\d+")]
+        sites = by_site(channels)
+        late = means_of(sites[sites.depth >= LAST], "arm", "seed", "metric")
+        depth = curves(sites, x="depth", x_label="depth", panel="metric")
+        drawn = [
+            ("Densities over channels, seeds together.", histograms(channels)),
+            ("Bands are the range of the seeds.", depth),
+        ]
+        note = (
+            f"Generic: index below {GENERIC}; selective: above {SELECTIVE}. Mean ± deviation over seeds (their number)."
+        )
+        sections = [
+            Section(heading="Selectivity of channels", figures=drawn),
+            Section(heading="Last third of depth", note=note, table=by_arm(late)),
+        ]
+        write_page(asked, sites, runs, title=TITLE, answer=answer_of(late), sections=sections)

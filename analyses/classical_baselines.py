@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import Section, write_page
 from analyses.pool import V1, V2, carry_out, study_of
 from analyses.readings import batches_of, by_arm, record_of
@@ -76,12 +76,14 @@ def answer_of(values: pd.DataFrame) -> str:
 
 # %% Train what is missing, probe, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    runs = carry_out(study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}), asked).folders
-    learnt = [probed(cl.load_model(run), run, asked.data, f"{arm}, FCMAE") for arm, own in runs.items() for run in own]
-    drawn = [probed(untrained(run), run, asked.data, "V2, untrained") for run in runs["V2"]]
-    size = record_of(runs["V2"][0])["config"]["data"]["size"]
-    values = pd.concat([methods(asked.data, size, asked.seeds), *drawn, *learnt], ignore_index=True)
-    note = "Mean ± standard deviation over seeds (their number): of the split, or of training."
-    sections = [Section(heading="Scores", note=note, table=by_arm(values))]
-    write_page(asked, values, runs, title=TITLE, answer=answer_of(values), sections=sections)
+    with command(NAME, __doc__) as asked:
+        runs = carry_out(study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}), asked).folders
+        learnt = [
+            probed(cl.load_model(run), run, asked.data, f"{arm}, FCMAE") for arm, own in runs.items() for run in own
+        ]
+        drawn = [probed(untrained(run), run, asked.data, "V2, untrained") for run in runs["V2"]]
+        size = record_of(runs["V2"][0])["config"]["data"]["size"]
+        values = pd.concat([methods(asked.data, size, asked.seeds), *drawn, *learnt], ignore_index=True)
+        note = "Mean ± standard deviation over seeds (their number): of the split, or of training."
+        sections = [Section(heading="Scores", note=note, table=by_arm(values))]
+        write_page(asked, values, runs, title=TITLE, answer=answer_of(values), sections=sections)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses.command import read_command
+from analyses.command import command
 from analyses.draw import curves
 from analyses.onset import findings_of, onsets_of
 from analyses.page import Section, write_page
@@ -47,21 +47,23 @@ def over_steps(runs: Runs) -> pd.DataFrame:
 
 # %% Train what is missing, find the onsets, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline="V1", arms=ARMS, over_training=True)
-    runs = carry_out(study, asked).folders
-    onsets, steps, found = onsets_of(runs), over_steps(runs), findings_of(runs)
-    drawn = [
-        (
-            "Mean over all sites; bands are the range of the seeds.",
-            curves(steps, x="step", x_label="step", panel="metric"),
-        )
-    ]
-    last = steps[steps.step == steps.step.max()]
-    sections = [
-        Section(heading="Findings at the last step, and since when", table=onsets.drop(columns=["seeds", "of"])),
-        Section(heading="Over training", figures=drawn),
-        Section(heading="At the last step", note="Mean ± standard deviation over seeds (number).", table=by_arm(last)),
-        Section(heading="Site by site", note="Severity runs from 0 to 1; onset is a step.", table=found),
-    ]
-    write_page(asked, steps, runs, title=TITLE, answer=answer_of(onsets), sections=sections)
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline="V1", arms=ARMS, over_training=True)
+        runs = carry_out(study, asked).folders
+        onsets, steps, found = onsets_of(runs), over_steps(runs), findings_of(runs)
+        drawn = [
+            (
+                "Mean over all sites; bands are the range of the seeds.",
+                curves(steps, x="step", x_label="step", panel="metric"),
+            )
+        ]
+        last = steps[steps.step == steps.step.max()]
+        sections = [
+            Section(heading="Findings at the last step, and since when", table=onsets.drop(columns=["seeds", "of"])),
+            Section(heading="Over training", figures=drawn),
+            Section(
+                heading="At the last step", note="Mean ± standard deviation over seeds (number).", table=by_arm(last)
+            ),
+            Section(heading="Site by site", note="Severity runs from 0 to 1; onset is a step.", table=found),
+        ]
+        write_page(asked, steps, runs, title=TITLE, answer=answer_of(onsets), sections=sections)

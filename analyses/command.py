@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from analyses.quick import few_digits
 
+EXIT_REFUSED, EXIT_BY_HAND = 4, 130
 DATA = "packed:packs/cifar10-12k"
 """CIFAR-10, as pool.toml says to pack it."""
 
@@ -30,6 +33,22 @@ class Asked:
     seeds: tuple[int, ...]
     at_once: int
     quick: bool
+
+
+@contextmanager
+def command(name: str, question: str | None) -> Iterator[Asked]:
+    """What is asked, and how an error ends: in a sentence and exit code 4, a stop by hand in one and exit code 130."""
+    try:
+        yield read_command(name, question)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on where it stopped", EXIT_BY_HAND)
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        _stop(str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error), EXIT_REFUSED)
+
+
+def _stop(said: str, code: int) -> NoReturn:
+    print(f"analyses: {said}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def read_command(name: str, question: str | None, words: Sequence[str] | None = None) -> Asked:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses.command import read_command
+from analyses.command import command
 from analyses.draw import curves
 from analyses.page import Section, write_page
 from analyses.pool import BLOCKS, SUPERVISED, V1, V2, carry_out, study_of, vit, with_objective
@@ -55,26 +55,26 @@ def answer_of(late: pd.DataFrame) -> str:
 
 # %% Train what is missing, collect, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    vit_mae = {"ViT MAE": vit(asked)}
-    convnexts = carry_out(study_of(asked, title=TITLE, baseline="V1 FCMAE", arms=CONVNEXTS), asked)
-    vits = carry_out(study_of(asked, title=TITLE, baseline="ViT MAE", arms=vit_mae, sites=BLOCKS), asked)
-    curve = through_depth(pd.concat([convnexts.metrics, vits.metrics]))
-    late = late_means(curve)
-    drawn = [
-        (
-            f"{metric}: mean over images and seeds; bands are the range of the seeds.",
-            curves(own, x="depth", x_label="depth", panel="kind"),
-        )
-        for metric, own in curve.groupby("metric", sort=False)
-    ]
-    sections = [
-        Section(heading="Through depth", note=".5 is orthogonal, 0 is a copy.", figures=drawn),
-        Section(
-            heading="Last third of depth",
-            note="Mean ± standard deviation over seeds (their number).",
-            table=by_arm(late),
-        ),
-    ]
-    runs = {**convnexts.folders, **vits.folders}
-    write_page(asked, curve, runs, title=TITLE, answer=answer_of(late), sections=sections)
+    with command(NAME, __doc__) as asked:
+        vit_mae = {"ViT MAE": vit(asked)}
+        convnexts = carry_out(study_of(asked, title=TITLE, baseline="V1 FCMAE", arms=CONVNEXTS), asked)
+        vits = carry_out(study_of(asked, title=TITLE, baseline="ViT MAE", arms=vit_mae, sites=BLOCKS), asked)
+        curve = through_depth(pd.concat([convnexts.metrics, vits.metrics]))
+        late = late_means(curve)
+        drawn = [
+            (
+                f"{metric}: mean over images and seeds; bands are the range of the seeds.",
+                curves(own, x="depth", x_label="depth", panel="kind"),
+            )
+            for metric, own in curve.groupby("metric", sort=False)
+        ]
+        sections = [
+            Section(heading="Through depth", note=".5 is orthogonal, 0 is a copy.", figures=drawn),
+            Section(
+                heading="Last third of depth",
+                note="Mean ± standard deviation over seeds (their number).",
+                table=by_arm(late),
+            ),
+        ]
+        runs = {**convnexts.folders, **vits.folders}
+        write_page(asked, curve, runs, title=TITLE, answer=answer_of(late), sections=sections)

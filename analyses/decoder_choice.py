@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import Section, write_page
 from analyses.pool import V2, carry_out, study_of, with_objective
 from analyses.readings import by_arm, last_logged, seconds_of, seed_values, values_of
@@ -40,11 +40,11 @@ def answer_of(values: pd.DataFrame) -> str:
 
 # %% Train what is missing, collect, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    comparison = carry_out(study_of(asked, title=TITLE, baseline=PAPER, arms=ARMS), asked)
-    runs = comparison.folders
-    values = pd.concat([values_of(runs, MEASURES), seed_values(comparison, [PROBE, "effective_rank"])])
-    note = "Mean ± standard deviation over seeds (number of seeds)."
-    table = Section(heading="Decoders", note=note, table=by_arm(values))
-    metrics = pd.concat([comparison.metrics, values_of(runs, MEASURES)])
-    write_page(asked, metrics, runs, title=TITLE, answer=answer_of(values), sections=[table])
+    with command(NAME, __doc__) as asked:
+        comparison = carry_out(study_of(asked, title=TITLE, baseline=PAPER, arms=ARMS), asked)
+        runs = comparison.folders
+        values = pd.concat([values_of(runs, MEASURES), seed_values(comparison, [PROBE, "effective_rank"])])
+        note = "Mean ± standard deviation over seeds (number of seeds)."
+        table = Section(heading="Decoders", note=note, table=by_arm(values))
+        metrics = pd.concat([comparison.metrics, values_of(runs, MEASURES)])
+        write_page(asked, metrics, runs, title=TITLE, answer=answer_of(values), sections=[table])

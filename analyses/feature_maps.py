@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.draw import panels_of
 from analyses.page import Section, write_page
 from analyses.pool import V1, V2, carry_out, study_of
@@ -72,16 +72,18 @@ def answer_of(shares: pd.DataFrame) -> str:
 
 # %% Train what is missing, draw, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}, sites=["kind:act"])
-    comparison = carry_out(study, asked)
-    first = {arm: own[0] for arm, own in comparison.folders.items()}
-    drawn = [(f"{arm}, first seed", picture(maps_of(run, pixels_of(run, asked.data)))) for arm, run in first.items()]
-    shares = counted(comparison.metrics)
-    note = "Share of the channels over all test images: mean ± standard deviation over seeds (their number)."
-    tables = [
-        Section(heading=str(arm), note=note, table=by_arm(own.drop(columns="arm").rename(columns={"site": "arm"})))
-        for arm, own in shares.groupby("arm", sort=False)
-    ]
-    sections = [Section(heading="One image", figures=drawn), *tables]
-    write_page(asked, shares, comparison.folders, title=TITLE, answer=answer_of(shares), sections=sections)
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline="V1", arms={"V1": V1, "V2": V2}, sites=["kind:act"])
+        comparison = carry_out(study, asked)
+        first = {arm: own[0] for arm, own in comparison.folders.items()}
+        drawn = [
+            (f"{arm}, first seed", picture(maps_of(run, pixels_of(run, asked.data)))) for arm, run in first.items()
+        ]
+        shares = counted(comparison.metrics)
+        note = "Share of the channels over all test images: mean ± standard deviation over seeds (their number)."
+        tables = [
+            Section(heading=str(arm), note=note, table=by_arm(own.drop(columns="arm").rename(columns={"site": "arm"})))
+            for arm, own in shares.groupby("arm", sort=False)
+        ]
+        sections = [Section(heading="One image", figures=drawn), *tables]
+        write_page(asked, shares, comparison.folders, title=TITLE, answer=answer_of(shares), sections=sections)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 import collapse_lab as cl
-from analyses.command import Asked, read_command
+from analyses.command import Asked, command
 from analyses.page import Section, write_page
 from analyses.pool import BLOCKS, SUPERVISED, V1, V2, Changes, by_family, carry_out, study_of, vit, with_objective
 from analyses.readings import by_arm, last_logged, record_of, seed_values, values_of
@@ -58,18 +58,20 @@ def answer_of(values: pd.DataFrame) -> str:
 
 # %% Pre-train, then fine-tune seed by seed, as each seed starts from its own run; write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    before = carried_out(asked, pretraining(asked), asked.seeds)
-    starts = {arm: {record_of(run)["seed"]: run for run in own} for each in before for arm, own in each.folders.items()}
-    runs: dict[str, list[Path]] = {}
-    for seed in asked.seeds:
-        for each in carried_out(asked, classifying(asked, {arm: own[seed] for arm, own in starts.items()}), [seed]):
-            for arm, own in each.folders.items():
-                runs.setdefault(arm, []).extend(own)
-    known = pd.concat([seed_values(each, ["effective_rank", PROBE]) for each in before])
-    top1 = values_of(runs, {"top1": lambda run: last_logged(run, "test_top1")})
-    values = pd.concat([top1, known.assign(metric=known.metric + " before")])
-    note = "Mean ± standard deviation over seeds (their number); before: of the pre-trained features."
-    sections = [Section(heading="After fine-tuning", note=note, table=by_arm(values))]
-    everything = {**{f"{arm}, before": list(own.values()) for arm, own in starts.items()}, **runs}
-    write_page(asked, values, everything, title=TITLE, answer=answer_of(values), sections=sections)
+    with command(NAME, __doc__) as asked:
+        before = carried_out(asked, pretraining(asked), asked.seeds)
+        starts = {
+            arm: {record_of(run)["seed"]: run for run in own} for each in before for arm, own in each.folders.items()
+        }
+        runs: dict[str, list[Path]] = {}
+        for seed in asked.seeds:
+            for each in carried_out(asked, classifying(asked, {arm: own[seed] for arm, own in starts.items()}), [seed]):
+                for arm, own in each.folders.items():
+                    runs.setdefault(arm, []).extend(own)
+        known = pd.concat([seed_values(each, ["effective_rank", PROBE]) for each in before])
+        top1 = values_of(runs, {"top1": lambda run: last_logged(run, "test_top1")})
+        values = pd.concat([top1, known.assign(metric=known.metric + " before")])
+        note = "Mean ± standard deviation over seeds (their number); before: of the pre-trained features."
+        sections = [Section(heading="After fine-tuning", note=note, table=by_arm(values))]
+        everything = {**{f"{arm}, before": list(own.values()) for arm, own in starts.items()}, **runs}
+        write_page(asked, values, everything, title=TITLE, answer=answer_of(values), sections=sections)

@@ -12,7 +12,7 @@ Result    Not run.
 from __future__ import annotations
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import Section, write_page
 from analyses.pool import PLAIN, V2, Changes, carry_out, study_of
 from analyses.readings import by_arm, measured, seed_values, tables_of
@@ -45,17 +45,19 @@ def answer_of(comparison: cl.Comparison) -> str:
 
 # %% Train what is missing, drop GRN, compare, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    arms = {arm: ARMS[arm] for arm in QUICK} if asked.quick else ARMS
-    study = study_of(asked, title=TITLE, baseline=GRN, arms=arms)
-    trained = carry_out(study, asked)
-    dropped = [
-        measured(cl.load_model(run, response="none"), run, asked.data, arm=DROPPED, sites=study.sites)
-        for run in trained.folders[GRN]
-    ]
-    comparison = cl.compare({**tables_of(trained), DROPPED: dropped}, baseline=GRN)
-    values = seed_values(comparison, ["effective_rank", "dead_channels", PROBE])
-    note = "Mean ± standard deviation over seeds (their number); rank and dead channels over the last third of depth."
-    sections = [Section(heading="Responses", note=note, table=by_arm(values))]
-    answer = answer_of(comparison)
-    write_page(asked, comparison.metrics, trained.folders, title=TITLE, answer=answer, sections=sections)
+    with command(NAME, __doc__) as asked:
+        arms = {arm: ARMS[arm] for arm in QUICK} if asked.quick else ARMS
+        study = study_of(asked, title=TITLE, baseline=GRN, arms=arms)
+        trained = carry_out(study, asked)
+        dropped = [
+            measured(cl.load_model(run, response="none"), run, asked.data, arm=DROPPED, sites=study.sites)
+            for run in trained.folders[GRN]
+        ]
+        comparison = cl.compare({**tables_of(trained), DROPPED: dropped}, baseline=GRN)
+        values = seed_values(comparison, ["effective_rank", "dead_channels", PROBE])
+        note = (
+            "Mean ± standard deviation over seeds (their number); rank and dead channels over the last third of depth."
+        )
+        sections = [Section(heading="Responses", note=note, table=by_arm(values))]
+        answer = answer_of(comparison)
+        write_page(asked, comparison.metrics, trained.folders, title=TITLE, answer=answer, sections=sections)

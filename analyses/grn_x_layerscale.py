@@ -9,7 +9,7 @@ Result    Not run.
 from __future__ import annotations
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import write_report
 from analyses.pool import ARMS, FACTORS, carry_out, study_of
 from analyses.words import PROBE, told
@@ -26,7 +26,7 @@ def answer_of(comparison: cl.Comparison) -> str:
 
 # %% Train what is missing, compare, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline="V1", arms=ARMS, factors=FACTORS, over_training=True)
-    comparison = carry_out(study, asked)
-    write_report(asked, comparison, title=TITLE, answer=answer_of(comparison))
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline="V1", arms=ARMS, factors=FACTORS, over_training=True)
+        comparison = carry_out(study, asked)
+        write_report(asked, comparison, title=TITLE, answer=answer_of(comparison))

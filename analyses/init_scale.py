@@ -12,7 +12,7 @@ from __future__ import annotations
 import pandas as pd
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.onset import onsets_of
 from analyses.page import write_report
 from analyses.pool import PLAIN, V2, carry_out, study_of, with_objective
@@ -42,8 +42,8 @@ def answer_of(comparison: cl.Comparison, onsets: pd.DataFrame) -> str:
 
 # %% Train what is missing, compare, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline="no GRN, ours", arms=ARMS, factors=FACTORS, over_training=True)
-    comparison = carry_out(study, asked)
-    onsets = onsets_of(comparison.folders, kinds=("dead_channels",))
-    write_report(asked, comparison, title=TITLE, answer=answer_of(comparison, onsets))
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline="no GRN, ours", arms=ARMS, factors=FACTORS, over_training=True)
+        comparison = carry_out(study, asked)
+        onsets = onsets_of(comparison.folders, kinds=("dead_channels",))
+        write_report(asked, comparison, title=TITLE, answer=answer_of(comparison, onsets))

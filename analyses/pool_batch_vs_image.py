@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import Section, write_page
 from analyses.pool import V2, carry_out, study_of
 from analyses.readings import batches_of, by_arm, measured, seed_values, tables_of, values_of
@@ -52,18 +52,20 @@ def answer_of(comparison: cl.Comparison, moved: pd.DataFrame) -> str:
 
 # %% Train what is missing, switch, compare, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    study = study_of(asked, title=TITLE, baseline=IMAGE, arms=ARMS)
-    trained = carry_out(study, asked)
-    runs = trained.folders
-    other = [
-        measured(cl.load_model(run, response="grn"), run, asked.data, arm=SWITCHED, sites=study.sites)
-        for run in runs[BATCH]
-    ]
-    moved = values_of({SWITCHED: runs[BATCH]}, {MOVED: lambda run: moved_by_switch(run, asked.data)})
-    comparison = cl.compare({**tables_of(trained), SWITCHED: other}, baseline=IMAGE)
-    values = pd.concat([seed_values(comparison, ["effective_rank", "dead_channels", PROBE]), moved])
-    note = "Mean ± standard deviation over seeds (their number); rank and dead channels over the last third of depth."
-    sections = [Section(heading="GRN by batch and by image", note=note, table=by_arm(values))]
-    metrics, answer = pd.concat([comparison.metrics, moved]), answer_of(comparison, moved)
-    write_page(asked, metrics, runs, title=TITLE, answer=answer, sections=sections)
+    with command(NAME, __doc__) as asked:
+        study = study_of(asked, title=TITLE, baseline=IMAGE, arms=ARMS)
+        trained = carry_out(study, asked)
+        runs = trained.folders
+        other = [
+            measured(cl.load_model(run, response="grn"), run, asked.data, arm=SWITCHED, sites=study.sites)
+            for run in runs[BATCH]
+        ]
+        moved = values_of({SWITCHED: runs[BATCH]}, {MOVED: lambda run: moved_by_switch(run, asked.data)})
+        comparison = cl.compare({**tables_of(trained), SWITCHED: other}, baseline=IMAGE)
+        values = pd.concat([seed_values(comparison, ["effective_rank", "dead_channels", PROBE]), moved])
+        note = (
+            "Mean ± standard deviation over seeds (their number); rank and dead channels over the last third of depth."
+        )
+        sections = [Section(heading="GRN by batch and by image", note=note, table=by_arm(values))]
+        metrics, answer = pd.concat([comparison.metrics, moved]), answer_of(comparison, moved)
+        write_page(asked, metrics, runs, title=TITLE, answer=answer, sections=sections)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.onset import onsets_of
 from analyses.page import Section, write_page
 from analyses.pool import UNCROPPED, V2, Changes, carry_out, study_of, with_objective
@@ -88,12 +88,12 @@ def answer_of(verdicts: pd.DataFrame) -> str:
 
 # %% Train what is missing, judge, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    comparison = carry_out(study_of(asked, title=TITLE, baseline="SimSiam", arms=ARMS), asked)
-    metrics, verdicts = judged(comparison, asked.data)
-    inside = onsets_of(comparison.folders).drop(columns=["seeds", "of"])
-    sections = [
-        Section(heading="At the embedding", table=verdicts),
-        Section(heading="Inside the encoder, at the last step", table=inside),
-    ]
-    write_page(asked, metrics, comparison.folders, title=TITLE, answer=answer_of(verdicts), sections=sections)
+    with command(NAME, __doc__) as asked:
+        comparison = carry_out(study_of(asked, title=TITLE, baseline="SimSiam", arms=ARMS), asked)
+        metrics, verdicts = judged(comparison, asked.data)
+        inside = onsets_of(comparison.folders).drop(columns=["seeds", "of"])
+        sections = [
+            Section(heading="At the embedding", table=verdicts),
+            Section(heading="Inside the encoder, at the last step", table=inside),
+        ]
+        write_page(asked, metrics, comparison.folders, title=TITLE, answer=answer_of(verdicts), sections=sections)

@@ -9,7 +9,7 @@ Result    Not run.
 from __future__ import annotations
 
 import collapse_lab as cl
-from analyses.command import read_command
+from analyses.command import command
 from analyses.page import write_report
 from analyses.pool import SIMSIAM, SUPERVISED, UNCROPPED, V2, VICREG, carry_out, study_of, with_objective
 from analyses.words import PROBE, told
@@ -38,7 +38,7 @@ def answer_of(comparison: cl.Comparison) -> str:
 
 # %% Train what is missing, collect, write the page
 if __name__ == "__main__":
-    asked = read_command(NAME, __doc__)
-    arms = {arm: ARMS[arm] for arm in QUICK} if asked.quick else ARMS
-    comparison = carry_out(study_of(asked, title=TITLE, baseline=MASKED, arms=arms), asked)
-    write_report(asked, comparison, title=TITLE, answer=answer_of(comparison))
+    with command(NAME, __doc__) as asked:
+        arms = {arm: ARMS[arm] for arm in QUICK} if asked.quick else ARMS
+        comparison = carry_out(study_of(asked, title=TITLE, baseline=MASKED, arms=arms), asked)
+        write_report(asked, comparison, title=TITLE, answer=answer_of(comparison))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analyses.command import read_command
+from analyses.command import command, read_command
 from analyses.page import LARGEST
 from analyses.pool import ARMS, carry_out, study_of
 from analyses.readings import by_arm
@@ -64,6 +64,22 @@ def test_every_analysis_opens_with_what_it_asks_how_at_what_cost_and_what_came_o
 def test_the_table_of_the_analyses_lists_every_one():
     listed = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert [name for name in NAMES if f"[{name}]({name}.py)" not in listed] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (FileNotFoundError("there is no folder"), 4, "analyses: there is no folder"),
+        (LookupError("no metric"), 4, "analyses: no metric"),
+        (KeyboardInterrupt(), 130, "the same command goes on where it stopped"),
+    ],
+)
+def test_an_analysis_ends_in_a_sentence_not_in_a_traceback(error, code, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["mask_ratio", "--quick", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended, command("mask_ratio", "Question"):
+        raise error
+    assert ended.value.code == code
+    assert said in capsys.readouterr().err
 
 
 def _asked(*words: str):

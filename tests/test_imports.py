@@ -25,7 +25,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
     "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
     # Who sees both.
-    "study": {"train", "capture", "findings", "report", "data", "registry", "runs", "draws", "ranks", "parent"},
+    "study": {
+        "train",
+        "capture",
+        "stats",
+        "findings",
+        "report",
+        "data",
+        "registry",
+        "runs",
+        "draws",
+        "ranks",
+        "parent",
+    },
     **{room: set() for room in BOTTOM},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -8,7 +8,19 @@ import typer
 
 from collapse_lab.cli import output
 
-COLUMNS = ("method", "metric", "features", "value", "spread", "low", "high", "n_seeds", "n_train", "n_images")
+COLUMNS = (
+    "method",
+    "metric",
+    "features",
+    "value",
+    "spread",
+    "corrected",
+    "low",
+    "high",
+    "n_seeds",
+    "n_train",
+    "n_images",
+)
 
 
 def baselines(

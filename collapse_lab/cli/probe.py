@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collapse_lab.runs import Run
 
 COLUMNS = (
-    *("arm", "step", "site", "channels", "effective_rank", "rank_share", "metric", "value", "low", "high"),
+    *("arm", "step", "site", "channels", "effective_rank", "rank_share", "metric", "value", "corrected", "low", "high"),
     *("n_seeds", "n_images", "status"),
 )
 SITES = ("kind:block",)

@@ -24,7 +24,7 @@ Method = Callable[[Array, Array], tuple[Array, Array]]
 
 COMPONENTS = 64
 KINDS = ("linear", "knn", "svm", "kmeans")
-COLUMNS = ("method", "features", "seed", "metric", "value", "low", "high", "n_train", "n_images", "status")
+COLUMNS = ("method", "features", "seed", "metric", "value", "corrected", "low", "high", "n_train", "n_images", "status")
 
 
 def pixels(train: Array, test: Array) -> tuple[Array, Array]:
@@ -66,7 +66,7 @@ def baselines(
 
     `images` (N, C, H, W) uint8, `labels` (N,). Each seed splits them by their identities `ids` (without them their
     places) into `test_share` for judging and the rest. k-means clusters the training images, as many clusters as
-    classes. [low, high] is the 95 % interval over the test images of a split. `summary` averages the seeds.
+    classes. [low, high] is the 95 % interval over the test images of a split, around `corrected`. `summary` averages the seeds.
     `on_method` is called with method and seed when these are done.
 
     Raises ValueError for images of another type or shape, a share outside (0, 1), too few images, and what `probe`
@@ -79,7 +79,9 @@ def baselines(
             f"{tuple(classes.shape)}"
         )
     if not 0 < test_share < 1:
-        raise ValueError(f"test_share lies between 0 and 1, got {test_share}")
+        raise ValueError(f"test_share lies between 0 and 1, both apart, got {test_share}")
+    if not (seeds := tuple(seeds)):
+        raise ValueError("a baseline needs one seed of the split at least, got none")
     known = {name: METHODS[name] for name in methods}
     metrics_of(kinds := tuple(kinds))
     count = len(pictures)
@@ -120,6 +122,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         features=("features", "first"),
         value=("value", "mean"),
         spread=("value", lambda values: values.std(ddof=1) if len(values) > 1 else math.nan),
+        corrected=("corrected", "mean"),
         low=("low", "min"),
         high=("high", "max"),
         n_seeds=("seed", "nunique"),

@@ -37,12 +37,16 @@ def probe(
 
     `train` and `test` are features (N, C) and labels (N,), tensors or arrays. `ids` (M,) are the identities of the test
     images, by which they fall into groups: `low` and `high` are the 95 % interval over images that leaving out each
-    group gives, the fit taken as it is; without ids their places serve. Below 64 test images there is no interval.
+    group gives, the fit taken as it is; without ids their places serve. Below 64 test images there is no interval. Its
+    centre is `corrected`, the value without its bias of few images: k-means scores of pure noise read .1 and correct to
+    about 0, so their interval need not hold `value`.
 
     Raises LookupError for an unknown kind, ValueError for shapes that do not fit, labels that are missing (-1), one
     class, features that are not finite, or, for linear and svm, a class of fewer than 5 training images.
     """
     chosen = [PROBES[kind] for kind in ([kinds] if isinstance(kinds, str) else kinds)]
+    if not chosen or groups < 2:
+        raise ValueError(f"a probe needs one kind at least and 2 groups or more, got {len(chosen)} and {groups}")
     (x, y), (x_test, label) = _checked_pair(train, test, linear=any(each.linear for each in chosen))
     tasks = {way: _task(x, y, x_test, standardised=way) for way in {each.linear for each in chosen}}
     count = len(label)

@@ -15,7 +15,7 @@ from collapse_lab.findings.contrast import Contrast, evaluate
 RANK = "effective_rank"
 COLUMNS = (
     *("arm", "step", "site", "depth", "channels", RANK, "rank_share", "rank_positions", "rank_status"),
-    *("metric", "value", "low", "high", "n_seeds", "n_images", "status"),
+    *("metric", "value", "corrected", "low", "high", "n_seeds", "n_images", "status"),
 )
 
 
@@ -24,8 +24,9 @@ def worth(arms: Mapping[str, Runs], *, at: str | int = "last") -> pd.DataFrame:
 
     `arms` as `compare` takes them: name -> tables or run folders, one a seed; they need no site in common. `site` is ""
     for the last map. `value` and `effective_rank` are means over seeds, `rank_share` the rank over the channels, under
-    the first position policy of the run's capture. [low, high] is the 95 % interval over seeds and images, of one seed
-    over images alone. NaN where there is no rank (the last map is no captured site) or no interval.
+    the first position policy of the run's capture. `corrected` is the value without its bias of few images, of which
+    k-means scores have much (.1 of pure noise), and the centre of [low, high], the 95 % interval over seeds and images,
+    of one seed over images alone. NaN where there is no rank (the last map is no captured site) or no interval.
 
     Raises ValueError where nothing was probed at that step, and what `compare` raises of runs.
     """
@@ -64,5 +65,5 @@ def _score(arm: str, rows: pd.DataFrame) -> dict[str, Any]:
     records = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     found = evaluate(Contrast(name=arm, kind="arm", weights={arm: 1.0}), {arm: gathered(records)})
     if len(records) == 1:
-        found |= {name: records[0][name] for name in ("low", "high")}
-    return {name: found[name] for name in ("value", "low", "high", "n_seeds", "n_images", "status")}
+        found |= {name: records[0][name] for name in ("corrected", "low", "high")}
+    return {name: found[name] for name in ("value", "corrected", "low", "high", "n_seeds", "n_images", "status")}

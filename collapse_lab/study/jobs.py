@@ -56,7 +56,14 @@ def jobs_of(study: Study, folder: Path) -> list[Job]:
     """One job an arm and seed, in `folder`; raises ValueError for a configuration that is refused, naming its arm."""
     names = {arm: re.sub(r"[^\w-]+", "-", arm).strip("-").lower() for arm in study.arms}
     if len(set(names.values())) < len(names):
-        raise ValueError(f"two arms would share a folder: {', '.join(names.values())}")
+        shared = [arm for arm in names if list(names.values()).count(names[arm]) > 1]
+        raise ValueError(f"two arms would share a folder: {', '.join(map(repr, shared))}; call one of them otherwise")
+    empty = [arm for arm, name in names.items() if not name]
+    if empty:
+        raise ValueError(f"the arm {empty[0]!r} gives no name of a folder; use letters or numbers")
+    own = [key for key in ("seed", "out") if key in study.config]
+    if own:
+        raise ValueError(f"config.{own[0]} is not for a study to say: seeds are listed in 'seeds', folders are its own")
     return [
         _job(study, arm, changes, seed, folder / f"{names[arm]}-seed{seed}")
         for seed in study.seeds

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from collapse_lab.findings.scores import PROBES
 from collapse_lab.registry import Registry, nearest
+from collapse_lab.stats.positions import sampled_count
 from collapse_lab.study.tables import POSITIONS, SITES
 
 FOLDER = Path(__file__).parent
@@ -34,7 +35,7 @@ class Study(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = Field(pattern=r"[\w-]+")
+    name: str = Field(pattern=r"^\w[\w-]*$")
     title: str
     baseline: str
     seeds: tuple[int, ...] = Field(min_length=1)
@@ -57,6 +58,20 @@ class Study(BaseModel):
         if unknown:
             raise ValueError(f"no probe is called {unknown[0]!r}{nearest(unknown[0], PROBES)}")
         return kinds
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"expected every seed once, got {list(seeds)}")
+        return seeds
+
+    @field_validator("positions")
+    @classmethod
+    def _policies(cls, positions: tuple[str, ...]) -> tuple[str, ...]:
+        for policy in positions:
+            sampled_count(policy)
+        return positions
 
     @field_validator("captures")
     @classmethod
@@ -106,5 +121,7 @@ def _faults(error: ValidationError) -> Iterator[str]:
             yield f"unknown key {name!r}{nearest(names[-1], known)}"
         elif fault["type"] == "missing":
             yield f"{name} is missing"
+        elif fault["type"] == "value_error":
+            yield f"{name} = {fault['input']!r}: {fault['ctx']['error']}"
         else:
             yield f"{name} = {fault['input']!r}: {fault['msg'].lower()}"

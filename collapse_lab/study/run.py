@@ -38,8 +38,8 @@ def run_study(
     on from there.
 
     A run that fails does not stop the others: it is warned of (FailedRunsWarning) with its error, and the arms are
-    compared without it.
-    Raises RuntimeError with the errors where an arm has no run left. Before any run: ValueError for a configuration
+    compared without it, those that have no run left out. Raises RuntimeError with the errors where the baseline has no
+    run left, or nothing that it could be compared with. Before any run: ValueError for a configuration
     that is refused, images that do not fit, runs that did not keep a step that is to be measured, or a memory limit
     below what one run takes.
     """
@@ -52,20 +52,24 @@ def run_study(
     for progress in work_off(pending, limits, board) if limits else work_here(pending, board):
         on_progress(progress)
     on_progress(board.progress())
-    _tell(study, jobs, board)
-    return compare_jobs(study, board.finished())
+    return compare_jobs(_told(study, jobs, board), board.finished())
 
 
-def _tell(study: Study, jobs: Sequence[Job], board: Board) -> None:
-    """What failed: a warning, or RuntimeError where nothing can be compared."""
+def _told(study: Study, jobs: Sequence[Job], board: Board) -> Study:
+    """The study of the arms that have a run; what failed is warned of, or RuntimeError where nothing is to compare."""
     if not board.failed:
-        return
+        return study
     listed = "; ".join(f"{name}: {why}" for name, why in board.failed.items())
     note = f"{len(board.failed)} of {len(jobs)} runs failed, the others are kept: {listed}"
     without = [arm for arm, paths in folders_of(study, board.finished()).items() if not paths]
-    if without:
-        raise RuntimeError(f"{note}; nothing is compared, as these arms have no run: {', '.join(without)}")
-    warnings.warn(note, FailedRunsWarning, stacklevel=3)
+    left = {arm: own for arm, own in study.arms.items() if arm not in without}
+    lost = f"; no run is left of: {', '.join(without)}" if without else ""
+    if study.baseline in without or len(left) < min(2, len(study.arms)):
+        raise RuntimeError(f"{note}{lost}; nothing can be compared")
+    warnings.warn(note + lost, FailedRunsWarning, stacklevel=3)
+    if without:  # what is left of a factorial is none
+        left = {arm: own.model_copy(update={"factors": {}}) for arm, own in left.items()}
+    return study.model_copy(update={"arms": left})
 
 
 def _require_steps(pending: Sequence[Job]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -101,7 +102,7 @@ def work_alone(job: Job, threads: int) -> None:
     # Of torch and of every BLAS, in measuring as well: processes that share cores wait for each other's threads.
     torch.set_num_threads(threads)
     threadpool_limits(threads)
-    note = job.run.path.with_suffix(".error")
+    note = _note(job)
     note.unlink(missing_ok=True)
     try:
         work(job)
@@ -118,11 +119,16 @@ def _end_with_parent() -> None:
     when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
+def _note(job: Job) -> Path:
+    """Beside the run: a folder's name may hold a dot."""
+    return job.run.path.with_name(f"{job.run.path.name}.error")
+
+
 def _why(job: Job, code: int | None) -> str | None:
     """What went wrong; None for nothing."""
     if not code:
         return None
-    note = job.run.path.with_suffix(".error")
+    note = _note(job)
     if code == 1 and note.is_file():
         why = note.read_text(encoding="utf-8")
         note.unlink()

@@ -22,7 +22,7 @@ def build(model: ModelConfig, objective: ObjectiveConfig, seed: int) -> Objectiv
         say = " and ".join(known[name] for name in unsaid)
         raise ValueError(
             f"{model.name} is no published model, so the configuration must say {say}; "
-            f"or begin with a recipe, such as -c digits_fcmae"
+            f"every recipe does, see 'collapse-lab list recipes'"
         )
     settings = model.model_dump()
     settings["layer_scale"] = None if model.layer_scale == "none" else model.layer_scale

@@ -108,7 +108,10 @@ def _classes(config: Config, classes: int) -> int | None:
             )
         return None
     if own is None and not classes:
-        raise ValueError("the objective supervised needs labels, and these images have no classes; say model.classes")
+        raise ValueError(
+            "the objective supervised needs labels, and these images have no classes; take "
+            "images with labels, or an objective that needs none (fcmae, mae, rotation, colorization, simsiam, vicreg)"
+        )
     if own is not None and own < classes:
         raise ValueError(f"model.classes = {own}, but the images have {classes} classes")
     return classes if own is None else own

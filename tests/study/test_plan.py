@@ -38,6 +38,10 @@ def test_the_demo_is_the_two_by_two_and_the_official_initialisation_with_three_s
         ("capture = [1]", "unknown key 'capture'; did you mean 'captures'"),
         ("[arms.a]\nconfg = {}", "unknown key 'arms.a.confg'; did you mean 'config'"),
         ("captures = [2, 1]", "ascending"),
+        ("seeds = [0, 0]", "expected every seed once"),
+        ("positions = ['sampled:0']", "a position policy is 'all', 'pooled' or 'sampled:K'"),
+        ("name = '../evil'", "name"),
+        ("name = 'a\nb'", "is not a study"),
         ("probes = ['knm']", "no probe is called 'knm'; did you mean 'knn'"),
     ],
 )
@@ -76,7 +80,18 @@ def test_a_study_counts_in_steps(data, tmp_path):
 def test_two_arms_that_would_share_a_folder_are_refused(data, tmp_path):
     values = small_study(data).model_dump()
     values["arms"]["grn!"] = {}
-    with pytest.raises(ValueError, match="share a folder"):
+    with pytest.raises(ValueError, match="'GRN', 'grn!'; call one of them otherwise"):
+        jobs_of(Study.model_validate(values), tmp_path)
+
+
+def test_what_a_study_says_otherwise_is_not_taken_from_its_configuration(data, tmp_path):
+    values = small_study(data).model_dump()
+    for name, value in (("seed", 3), ("out", "elsewhere")):
+        study = Study.model_validate({**values, "config": {**values["config"], name: value}})
+        with pytest.raises(ValueError, match=f"config.{name} is not for a study to say"):
+            jobs_of(study, tmp_path)
+    values["arms"]["..."] = {}
+    with pytest.raises(ValueError, match=r"the arm '\.\.\.' gives no name of a folder"):
         jobs_of(Study.model_validate(values), tmp_path)
 
 

@@ -20,7 +20,7 @@ from collapse_lab.runs import Run
 from collapse_lab.study import probing, work
 from collapse_lab.study.jobs import jobs_of
 from collapse_lab.study.plan import Study
-from collapse_lab.study.run import run_study
+from collapse_lab.study.run import FailedRunsWarning, run_study
 from tests.pictures import small_study, write_pictures
 
 
@@ -82,10 +82,20 @@ def test_a_run_that_fails_is_named_with_its_error_and_leaves_nothing_to_compare_
     study = small_study(data, seeds=(0,), captures=(2,))
     values = study.model_dump()
     values["arms"]["GRN"]["config"]["optim"] = {"lr": 1e30}
-    said = r"1 of 2 runs failed, the others are kept: grn-seed0: FloatingPointError: .*no run: GRN"
+    said = r"1 of 2 runs failed, the others are kept: grn-seed0: FloatingPointError: .*: GRN; nothing can be compared"
     with pytest.raises(RuntimeError, match=said):
         run_study(Study.model_validate(values), tmp_path)
     assert jobs_of(study, tmp_path)[0].finished()
+
+
+def test_an_arm_that_fails_altogether_is_left_out_and_the_others_are_compared(data, tmp_path):
+    values = small_study(data, seeds=(0,), captures=(2,)).model_dump()
+    values["arms"]["broken"] = {"config": {"optim": {"lr": 1e30}}}
+    study = Study.model_validate(values)
+    with pytest.warns(FailedRunsWarning, match="1 of 3 runs failed, .*; no run is left of: broken"):
+        comparison = run_study(study, tmp_path, at_once=0)
+    assert list(comparison.folders) == [arm for arm in study.arms if arm != "broken"]
+    assert len(comparison.table) > 0
 
 
 def test_a_run_of_another_configuration_is_not_taken_for_this_one(data, tmp_path):

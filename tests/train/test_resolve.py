@@ -55,6 +55,13 @@ def test_values_as_they_are_need_not_look_like_toml(tmp_path):
     assert (config.out, config.data.uri) == ("2026-11-25", "5")
 
 
+def test_naming_another_objective_drops_the_options_of_the_files_own(tmp_path):
+    (tmp_path / "a.toml").write_text("[objective]\nmask_ratio = 0.5\ndecoder_dim = 8\n")
+    config = load_config(tmp_path / "a.toml", ["objective.name=supervised", "objective.mixup=0.5"])
+    assert (config.objective.name, config.objective.mixup) == ("supervised", 0.5)
+    assert load_config(tmp_path / "a.toml", ["objective.name=fcmae"]).objective.decoder_dim == 8
+
+
 def test_an_override_takes_the_place_of_the_other_way_in_the_file(tmp_path):
     (tmp_path / "a.toml").write_text("epochs = 5\n[optim]\nbase_lr = 1e-3\nwarmup = 7\n")
     config = load_config(tmp_path / "a.toml", ["steps=9", "optim.lr=0.5", "optim.warmup_epochs=2"])
