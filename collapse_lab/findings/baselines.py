@@ -66,8 +66,8 @@ def baselines(
 
     `images` (N, C, H, W) uint8, `labels` (N,). Each seed splits them by their identities `ids` (without them their
     places) into `test_share` for judging and the rest. k-means clusters the training images, as many clusters as
-    classes. [low, high] is the 95 % interval over the test images of a split, around `corrected`. `summary` averages the seeds.
-    `on_method` is called with method and seed when these are done.
+    classes. [low, high] is the 95 % interval over the test images of a split, around `corrected`. `summary` averages
+    the seeds. `on_method` is called with method and seed when these are done.
 
     Raises ValueError for images of another type or shape, a share outside (0, 1), too few images, and what `probe`
     raises of labels; LookupError for an unknown method or probe.
