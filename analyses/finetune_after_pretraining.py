@@ -19,10 +19,11 @@ from analyses.command import Asked, command
 from analyses.page import Section, write_page
 from analyses.pool import BLOCKS, SUPERVISED, V1, V2, Changes, by_family, carry_out, study_of, vit, with_objective
 from analyses.readings import by_arm, last_logged, record_of, seed_values, values_of
-from analyses.words import PROBE, told_values
+from analyses.words import PROBE, named_best, told_values
 
 NAME = "finetune_after_pretraining"
 TITLE = "Fine-tuning after pre-training"
+RANK = "effective_rank"
 SCRATCH = {"V1 FCMAE": "V1 supervised", "V2 FCMAE": "V2 supervised", "ViT MAE": "ViT supervised"}
 """Pre-trained arm -> its network from scratch."""
 
@@ -52,8 +53,11 @@ def carried_out(asked: Asked, arms: Mapping[str, Changes], seeds: Sequence[int])
 
 # %% What the values answer
 def answer_of(values: pd.DataFrame) -> str:
-    """Each pre-trained network against its own from scratch, and V2 against V1, after and before."""
-    return told_values(values, [*SCRATCH.items(), ("V2 FCMAE", "V1 FCMAE")])
+    """Whether a measure before names the best after; each network against its own from scratch, and V2 against V1."""
+    named = "; ".join(
+        named_best(values[values.arm.isin(SCRATCH)], f"{metric} before", "top1") for metric in (RANK, PROBE)
+    )
+    return f"{named}. {told_values(values, [*SCRATCH.items(), ('V2 FCMAE', 'V1 FCMAE')])}"
 
 
 # %% Pre-train, then fine-tune seed by seed, as each seed starts from its own run; write the page
@@ -68,7 +72,7 @@ if __name__ == "__main__":
             for each in carried_out(asked, classifying(asked, {arm: own[seed] for arm, own in starts.items()}), [seed]):
                 for arm, own in each.folders.items():
                     runs.setdefault(arm, []).extend(own)
-        known = pd.concat([seed_values(each, ["effective_rank", PROBE]) for each in before])
+        known = pd.concat([seed_values(each, [RANK, PROBE]) for each in before])
         top1 = values_of(runs, {"top1": lambda run: last_logged(run, "test_top1")})
         values = pd.concat([top1, known.assign(metric=known.metric + " before")])
         note = "Mean ± standard deviation over seeds (their number); before: of the pre-trained features."

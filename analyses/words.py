@@ -40,7 +40,8 @@ def told(comparison: cl.Comparison, metrics: Sequence[str], contrasts: Sequence[
 def told_values(values: pd.DataFrame, pairs: Iterable[tuple[str, str]], metrics: Iterable[str] = ()) -> str:
     """Metric by metric the differences of pairs of arms in a table of values of runs, with paired t intervals.
 
-    `values` has the columns arm, seed, metric, value. The intervals count seeds and no images.
+    `values` has the columns arm, seed, metric, value. A metric that no pair has is left out. The intervals count seeds
+    and no images.
     """
     said, fewest, listed = [], FEWEST_SEEDS, list(pairs)
     for metric in list(metrics) or list(dict.fromkeys(values.metric)):
@@ -50,8 +51,20 @@ def told_values(values: pd.DataFrame, pairs: Iterable[tuple[str, str]], metrics:
             if seeds:
                 parts.append(f"{arm} - {baseline} {interval(mean, low, high, metric)}")
                 fewest = min(fewest, seeds)
-        said.append(f"{metric}: {', '.join(parts) or 'no value'}")
-    return f"{'; '.join(said)}. {_seeds_told(fewest)} Intervals over seeds alone, exploratory."
+        said += [f"{metric}: {', '.join(parts)}"] if parts else []
+    return f"{'; '.join(said) or 'no pair to compare'}. {_seeds_told(fewest)} Intervals over seeds alone, exploratory."
+
+
+def named_best(values: pd.DataFrame, metric: str, outcome: str) -> str:
+    """In how many seeds the arm with the highest value of a metric has the highest outcome as well."""
+    before, after = (
+        values[values.metric == name].pivot_table(index="seed", columns="arm", values="value").dropna()
+        for name in (metric, outcome)
+    )
+    seeds = before.index.intersection(after.index)
+    right = int((before.loc[seeds].idxmax(axis=1) == after.loc[seeds].idxmax(axis=1)).sum())
+    count = len(before.columns)
+    return f"{metric}: the highest of {count} arms has the highest {outcome} in {right} of {len(seeds)} seeds"
 
 
 def paired(values: pd.DataFrame, metric: str, arm: str, baseline: str) -> tuple[float, float, float, int]:

@@ -16,7 +16,7 @@ from analyses.command import command, read_command
 from analyses.page import LARGEST
 from analyses.pool import ARMS, carry_out, study_of
 from analyses.readings import by_arm
-from analyses.words import interval, paired, told, told_values
+from analyses.words import interval, named_best, paired, told, told_values
 from tests.tolerances import PINNED
 
 FOLDER = Path(__file__).parents[1] / "analyses"
@@ -64,6 +64,15 @@ def test_every_analysis_opens_with_what_it_asks_how_at_what_cost_and_what_came_o
 def test_the_table_of_the_analyses_lists_every_one():
     listed = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert [name for name in NAMES if f"[{name}]({name}.py)" not in listed] == []
+
+
+def test_a_measure_names_the_best_where_its_highest_arm_has_the_highest_accuracy():
+    values = [("V1 FCMAE", 0, 1.0), ("V2 FCMAE", 0, 2.0), ("V1 FCMAE", 1, 1.0), ("V2 FCMAE", 1, 2.0)]
+    top1 = [("V1 FCMAE", 0, 0.1), ("V2 FCMAE", 0, 0.2), ("V1 FCMAE", 1, 0.4), ("V2 FCMAE", 1, 0.3)]
+    table = pd.concat([_values(*values).assign(metric="rank before"), _values(*top1).assign(metric="top1")])
+    assert named_best(table, "rank before", "top1") == (
+        "rank before: the highest of 2 arms has the highest top1 in 1 of 2 seeds"
+    )
 
 
 @pytest.mark.parametrize(
