@@ -47,7 +47,7 @@ class Board:
         self._alive: list[Job] = []
         self._finished = list(finished)
         self._failed: dict[str, str] = {}
-        self._known = {job.run.name: _read(job, "finished" if job in finished else "waiting") for job in jobs}
+        self._known = {job.run.path: _read(job, "finished" if job in finished else "waiting") for job in jobs}
 
     @property
     def failed(self) -> dict[str, str]:
@@ -64,7 +64,7 @@ class Board:
             self._finished.append(job)
         else:
             self._failed[job.run.name] = error
-        self._known[job.run.name] = _read(job, "finished" if error is None else "failed")
+        self._known[job.run.path] = _read(job, "finished" if error is None else "failed")
 
     def finished(self) -> list[Job]:
         """The jobs that are done, in the order of the study."""
@@ -73,7 +73,7 @@ class Board:
     def progress(self) -> Progress:
         for job in self._alive:
             state = _read(job, "training")
-            self._known[job.run.name] = state
+            self._known[job.run.path] = state
         states = list(self._known.values())
         return Progress(
             finished=len(self._finished),
@@ -89,7 +89,7 @@ class Board:
         if job in self._finished:
             return job.cost
         captured = len(set(measured_steps(job.run)) & set(job.wanted.captures))
-        return min(job.cost, self._known[job.run.name].step + CAPTURE_COST * captured)
+        return min(job.cost, self._known[job.run.path].step + CAPTURE_COST * captured)
 
 
 def _read(job: Job, state: State) -> RunState:

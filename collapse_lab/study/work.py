@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -19,7 +19,7 @@ from collapse_lab.study.jobs import Job
 from collapse_lab.study.limits import Limits, Load
 from collapse_lab.study.measure import measure_run, prune
 from collapse_lab.study.progress import Board, Progress
-from collapse_lab.train.loop import train
+from collapse_lab.train.loop import OnStep, State, train
 
 POLL = 0.5
 NEEDED = ("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing")
@@ -41,14 +41,27 @@ def work(job: Job) -> None:
     The study that trains a run writes its arm into run.json, and decides which checkpoints stay; one that finds it
     finished leaves both as they are.
     """
-    own = not job.trained()
-    train(job.config)
-    run = job.run
+    own, run = not job.trained(), job.run
+    names = {"arm": job.arm, "factors": job.factors, "study": job.study}
+    train(job.config, on_step=_at_first(lambda: run.update(**names)) if own else None)
     if own:
-        run.update(arm=job.arm, factors=job.factors, study=job.study)
+        run.update(**names)
     measure_run(run, job.config, job.wanted)
     if run.read().get("study") == job.study:
         prune(run, job.wanted)
+
+
+def _at_first(act: Callable[[], object]) -> OnStep:
+    """Called after every step, acts once: a run that is stopped then knows its arm already."""
+    acted = False
+
+    def on_step(_: State) -> None:
+        nonlocal acted
+        if not acted:
+            acted = True
+            act()
+
+    return on_step
 
 
 def work_off(pending: Sequence[Job], limits: Limits, board: Board) -> Iterator[Progress]:

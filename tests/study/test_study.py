@@ -137,6 +137,7 @@ def test_no_run_goes_on_unseen_when_the_study_is_stopped_from_outside(data, tmp_
         _wait(lambda: run.log.is_file())
         process.send_signal(number)
     _wait(lambda: run.read()["status"] == "interrupted")
+    assert run.read()["arm"] == "plain"
     assert list(run.checkpoints())[-1] == run.read()["step"] > 0
 
 
