@@ -53,7 +53,7 @@ def histograms(channels: pd.DataFrame) -> Figure:
     figure, axes = panels_of(len(shown))
     for site, axis in zip(shown, axes, strict=True):
         for place, (arm, own) in enumerate(channels[channels.site == site].groupby("arm", sort=False)):
-            edges = np.linspace(0, 1, 26)
+            edges = np.linspace(0, 1, 26).tolist()
             axis.hist(own.value.dropna(), edges, density=True, histtype="step", color=COLOURS[place], label=arm)
         axis.set_title(site, loc="left", fontsize=9)
         axis.set_xlabel("selectivity index")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B", "#000000")
@@ -12,7 +13,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 COLUMNS = 3
 
 
-def panels_of(count: int, *, columns: int = COLUMNS) -> tuple[Figure, list]:  # type: ignore[type-arg]
+def panels_of(count: int, *, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels."""
     columns = min(columns, count)
     rows = -(-count // columns)

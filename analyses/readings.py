@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 import collapse_lab as cl
@@ -54,8 +53,7 @@ def pixels_of(run: Path, data: str) -> Tensor:
 
 
 def _normalised(image: Tensor, settings: Mapping[str, Any]) -> Tensor:
-    mean, std = (torch.tensor(settings[name])[:, None, None] for name in ("mean", "std"))
-    return (image / 255 - mean) / std
+    return cl.normalise(image, settings["mean"], settings["std"])
 
 
 def measured(model: nn.Module, run: Path, data: str, *, arm: str, sites: Sequence[str]) -> pd.DataFrame:

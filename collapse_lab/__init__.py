@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collapse_lab import objectives as objectives
     from collapse_lab.capture.store import Capture as Capture
     from collapse_lab.capture.store import load_capture as load_capture
+    from collapse_lab.data.source import normalise as normalise
     from collapse_lab.data.source import open_images as open_images
     from collapse_lab.findings.against import against_nulls as against_nulls
     from collapse_lab.findings.alignment import cka as cka
@@ -78,6 +79,7 @@ _DEFINED_IN = {
     "metric": "metrics._metric",
     "monitor": "findings.monitor",
     "n_curve": "findings.curve",
+    "normalise": "data.source",
     "open_images": "data.source",
     "probe": "findings.probes",
     "read_study": "study.plan",

@@ -39,7 +39,10 @@ def label_column(names: Sequence[str], features: Mapping[str, Any]) -> str | Non
 
 
 def class_names(values: Iterable[Any], column: str, features: Mapping[str, Any]) -> tuple[str, ...]:
-    """The declared names; else the words there are, sorted, or the numbers up to the largest. `values`: all splits'."""
+    """The declared names; else the words there are, sorted, or the numbers up to the largest. `values`: all splits'.
+
+    Raises ValueError for what is no label: fractions, lists, numbers of a million and more.
+    """
     declared = features.get(column, {}).get("names")
     if declared:
         return tuple(map(str, declared))

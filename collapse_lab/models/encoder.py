@@ -121,9 +121,9 @@ class Encoder(nn.Module, ABC):
             raise ValueError(f"keep is the number of visible cells of every image, 1 to {cells}, got {keep}")
 
     def _through(self, block: nn.Module, x: Features, *rest: Any) -> Features:
+        again_later = self.recompute and self.training and torch.is_grad_enabled()
         # A block with running statistics would move them a second time.
-        whole = next(block.buffers(), None) is not None
-        if whole or not (self.recompute and self.training and torch.is_grad_enabled()):
+        if not again_later or next(block.buffers(), None) is not None:
             seen: Features = block(x, *rest)
             return seen
         # Drop path comes in as a tensor: there is no random state to keep.

@@ -27,14 +27,6 @@ def runs_of(study: Study, runs: Path | str) -> dict[str, list[Path]]:
     return folders_of(study, [job for job in located_jobs(study, runs) if job.finished()])
 
 
-def compare_study(study: Study, runs: Path | str) -> Comparison:
-    """The comparison of a study whose runs are there, seeds that are missing left out.
-
-    Raises ValueError naming the arms of which there is no run.
-    """
-    return compare_jobs(study, [job for job in located_jobs(study, runs) if job.finished()])
-
-
 def located_jobs(study: Study, runs: Path | str) -> list[Job]:
     """The jobs of a study, each in the folder of its run."""
     return located(jobs_of(study, Path(runs)), [Path(folder) for folder in study.pool])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from collapse_lab.runs import Run
 from collapse_lab.study.plan import Arm, Study
 from collapse_lab.study.wanted import Wanted
 from collapse_lab.train.config import Config, make_config
+from collapse_lab.train.methods import for_objective
 from collapse_lab.train.nested import laid_over
 from collapse_lab.train.resolve import as_recorded, completed
 
@@ -73,7 +73,9 @@ def jobs_of(study: Study, folder: Path) -> list[Job]:
 
 def _job(study: Study, arm: str, changes: Arm, seed: int, out: Path) -> Job:
     own = {"seed": seed, "out": str(out), "save": {"at": list(study.captures)}}
-    values = laid_over(laid_over(_base(study, changes), changes.config), own)
+    theirs = changes.config.get("objective")
+    base = for_objective(study.config, theirs.get("name") if isinstance(theirs, dict) else None)
+    values = laid_over(laid_over(base, changes.config), own)
     if values.get("epochs") is not None:
         raise ValueError(f"the arm {arm!r} is said in epochs; a study counts in steps, as its captures do")
     try:
@@ -81,11 +83,3 @@ def _job(study: Study, arm: str, changes: Arm, seed: int, out: Path) -> Job:
     except (ValueError, LookupError) as error:
         raise ValueError(f"the arm {arm!r}: {error.args[0]}") from None
     return Job(study=study.name, arm=arm, seed=seed, config=config, wanted=Wanted.of(study), factors=changes.factors)
-
-
-def _base(study: Study, changes: Arm) -> dict[str, Any]:
-    """The study's configuration for an arm; the options of an objective fall away where the arm names another."""
-    ours, theirs = study.config.get("objective", {}), changes.config.get("objective", {})
-    sections = isinstance(ours, dict) and isinstance(theirs, dict)  # else the configuration is refused
-    another = sections and "name" in theirs and theirs["name"] != ours.get("name", "fcmae")
-    return {name: value for name, value in study.config.items() if not (another and name == "objective")}

@@ -86,8 +86,7 @@ def _measuring(job: Job) -> int:
     config, wanted = job.config, job.wanted
     black = torch.zeros(1, 3, config.data.size, config.data.size)
     image = Seen(image=black, id=torch.zeros(1, dtype=torch.int64), label=None, removed=None)
-    model = (
-        copy.deepcopy(encoder_of(config)).to_empty(device="cpu").eval()
-    )  # whatever its values: shapes alone are looked at
+    # Whatever its values: shapes alone are looked at.
+    model = copy.deepcopy(encoder_of(config)).to_empty(device="cpu").eval()
     places = survey(model, match_sites(model, wanted.sites), image)
     return plan(places, Wish(policies=wanted.positions, groups=GROUPS)).memory

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveFloat, ValidationError, ValidationInfo, field_validator, model_validator
 
 from collapse_lab.registry import nearest
-from collapse_lab.train.methods import OBJECTIVE_SECTIONS, AnyObjective, FCMAEConfig
+from collapse_lab.train.methods import OBJECTIVE_SECTIONS, AnyObjective, FCMAEConfig, for_objective
 from collapse_lab.train.nested import as_value, make_way, put
 from collapse_lab.train.recipe import read_recipe
 from collapse_lab.train.section import Section, Share
@@ -209,19 +209,13 @@ def load_config(
         if not sign or not name:
             raise ValueError(f"--set takes name=value, for example optim.lr=0.001, got {name + sign + text!r}")
     make_way(values, [name for name, *_ in said])
-    another = [text for name, _, text in said if name == "objective.name"]
-    if another and as_value(another[-1]) != _objective_of(values):
-        values["objective"] = {}  # the options of the file's own objective fall away with it
+    named = [as_value(text) for name, _, text in said if name == "objective.name"]
+    values = for_objective(values, named[-1] if named else None)
     for name, _, text in said:
         put(values, name.split("."), as_value(text))
     for name, value in given.items():
         put(values, name.split("."), value)
     return make_config(values)
-
-
-def _objective_of(values: dict[str, Any]) -> Any:
-    section = values.get("objective", {})
-    return section.get("name", FCMAEConfig().name) if isinstance(section, dict) else None
 
 
 def make_config(values: dict[str, Any]) -> Config:

@@ -166,7 +166,7 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
     scales = _scales(config, objective)
     optimizer = adamw(objective, config.optim.lr, config.optim.betas, config.optim.weight_decay, scales)
     average = Average(objective, config.optim.ema) if config.optim.ema else None
-    watch, guard = Watch(device), ready.guard()
+    watch, guard, buffers = Watch(device), ready.guard(), Buffers(objective)
     kept: dict[str, resume.Kept] = {"model": objective, "optimizer": optimizer, "nonfinite": watch}
     if average is not None:
         kept["average"] = average
@@ -179,7 +179,7 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
     for step, parts in enumerate(ahead(ready.read, range(first, config.steps)), first):
         lr = config.rate(step)
         optimizer.zero_grad(set_to_none=True)
-        buffers = Buffers(objective)
+        buffers.keep()
         averages = gradients(network, partial(ready.forward, network, step), parts)
         norm = clipped(objective, config.optim.clip)
 

@@ -110,6 +110,17 @@ OBJECTIVE_SECTIONS: Registry[type[ObjectiveConfig]] = Registry(
 )
 
 
+def for_objective(values: dict[str, Any], name: Any) -> dict[str, Any]:
+    """Nested values for an objective of this name: the options of another one fall away. None leaves them.
+
+    A section without a name is FCMAE's; what is no section stays, to be refused with its place.
+    """
+    section = values.get("objective", {})
+    if name is None or not isinstance(section, dict) or section.get("name", FCMAEConfig().name) == name:
+        return values
+    return {key: value for key, value in values.items() if key != "objective"}
+
+
 def _kind(objective: Any) -> str:
     """Which section; raises LookupError with the nearest name for one that is unknown, FCMAE's without a name."""
     name = objective.get("name", "fcmae") if isinstance(objective, dict) else getattr(objective, "name", "fcmae")

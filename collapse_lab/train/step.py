@@ -42,15 +42,20 @@ def clipped(module: nn.Module, largest: float) -> Tensor:
 
 
 class Buffers:
-    """What a forward pass changes besides weights, running statistics, as it was before the step."""
+    """What a forward pass changes besides weights, running statistics: kept before a step, to be put back after it."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._before = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+        self._buffers = list(module.buffers())
+        self._before: list[Tensor] = []
+
+    def keep(self) -> None:
+        """Remember them as they are."""
+        self._before = [buffer.detach().clone() for buffer in self._buffers]
 
     @torch.no_grad()
     def undo(self, bad: Tensor) -> None:
-        """Put it back where `bad` is True, which is not read here."""
-        for buffer, before in self._before:
+        """Put back what was kept where `bad` is True, which is not read here."""
+        for buffer, before in zip(self._buffers, self._before, strict=True):
             buffer.copy_(torch.where(bad, before, buffer))
 
 

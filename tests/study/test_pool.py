@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from collapse_lab.findings.compare import Comparison
 from collapse_lab.findings.table import read_table
 from collapse_lab.report.sources import sources_of
 from collapse_lab.study import run
-from collapse_lab.study.compared import compare_study, located_jobs, runs_of
+from collapse_lab.study.compared import compare_jobs, located_jobs, runs_of
 from collapse_lab.study.jobs import jobs_of
 from collapse_lab.study.plan import Study
 from collapse_lab.study.pool import located
@@ -33,6 +34,11 @@ def study(study_runs: Path) -> Study:
     return small_study(study_runs.parent / "pictures")
 
 
+def compared(study: Study, runs: Path) -> Comparison:
+    """From the runs that are there."""
+    return compare_jobs(study, [job for job in located_jobs(study, runs) if job.finished()])
+
+
 def changed(study: Study, **changes: object) -> Study:
     return Study.model_validate(study.model_dump() | changes)
 
@@ -52,7 +58,7 @@ def test_a_finished_run_is_used_whatever_its_arm_is_called_and_however_the_data_
 
 
 def test_a_comparison_and_its_page_use_the_names_of_the_study_that_asks(study, study_runs):
-    one, two = compare_study(study, study_runs), compare_study(renamed(study), study_runs)
+    one, two = compared(study, study_runs), compared(renamed(study), study_runs)
     assert set(two.metrics.arm) == {"control", "treated"}
     assert {source.arm for source in sources_of(two)} == {"control", "treated"}
     assert set(sources_of(two)[0].metrics.arm) == {"control"}
@@ -84,7 +90,7 @@ def test_two_arms_of_one_configuration_are_refused(study, study_runs):
 
 
 def test_what_a_run_lacks_is_added_and_what_others_measured_there_stays_and_changes_none_of_their_numbers(study, runs):
-    before = compare_study(study, runs)
+    before = compared(study, runs)
     more = changed(study, name="more", seeds=(0,), captures=(2,), sites=("stem", "kind:block"), probe_sites=("stem",))
     job = located_jobs(more, runs)[0]
     assert not job.finished()
@@ -94,7 +100,7 @@ def test_what_a_run_lacks_is_added_and_what_others_measured_there_stays_and_chan
     assert {"stem", "stages.2.blocks.0", "stages.2.blocks.0.act"} <= set(table.site)
     assert sorted(table.step.unique()) == [0, 2]
     assert set(table[table.metric == "linear_probe_accuracy"].site) == {"", "stem"}
-    pd.testing.assert_frame_equal(compare_study(study, runs).table, before.table)
+    pd.testing.assert_frame_equal(compared(study, runs).table, before.table)
     assert job.run.read()["arm"] == "plain"
 
 
