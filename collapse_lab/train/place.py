@@ -57,10 +57,21 @@ class Place:
         objective.to(self.device, self.dtype).train()
         objective.encoder.recompute = self.compute.recompute
         if self.compute.compile:
-            for module in objective.modules():
-                if isinstance(module, Block | TransformerBlock):
-                    module.compile()
+            compile_blocks(objective)
         return objective if self.ranks.world == 1 else DistributedDataParallel(objective)
+
+
+SHAPES = 64
+"""Shapes that a block may be compiled for; after PyTorch's own 8 it would go on uncompiled, with a line in the log."""
+
+
+def compile_blocks(network: nn.Module, blocks: tuple[type[nn.Module], ...] = (Block, TransformerBlock)) -> None:
+    """Compile every block, once for each shape that comes, in place; blocks of one shape share what was compiled."""
+    dynamo = torch._dynamo.config
+    dynamo.cache_size_limit = max(dynamo.cache_size_limit, SHAPES)
+    for module in network.modules():
+        if isinstance(module, blocks):
+            module.compile(dynamic=False)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What the project costs on a CUDA device, at real sizes: `benchmarks/gpu.sh`, or `python -m benchmarks.gpu`."""
