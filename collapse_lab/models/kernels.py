@@ -79,7 +79,7 @@ def _correlate(gradient: Tensor, x: Tensor, places: Tensor, side: int) -> Tensor
     known, channels = _known(x, places, side), x.shape[1]
     strips, blocks = len(x) // known["STRIP"], triton.cdiv(channels, known["BLOCK"])
     tiles = triton.cdiv(strips, known["LINES"])
-    each = triton.cdiv(tiles, max(1, _PROGRAMS // blocks))  # tiles of a chunk
+    each = max(1, triton.cdiv(tiles, max(1, _PROGRAMS // blocks)))  # tiles of a chunk
     chunks, kernel = triton.cdiv(tiles, each), known["KERNEL"]
     parts = x.new_empty(chunks, kernel**2, channels, dtype=_summed(x))
     with torch.cuda.device_of(x):
@@ -159,13 +159,13 @@ def _jit(written: _Written) -> Any:
 
 @_jit
 def _convolve_kernel(
-    x: Any,
-    taps: Any,
-    bias: Any,
-    places: Any,
-    found: Any,
-    rows: Any,
-    strips: Any,
+    x: tl.tensor,
+    taps: tl.tensor,
+    bias: tl.tensor,
+    places: tl.tensor,
+    found: tl.tensor,
+    rows: tl.tensor,
+    strips: tl.tensor,
     CHANNELS: tl.constexpr,
     SIDE: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -186,14 +186,14 @@ def _convolve_kernel(
         start += tl.load(bias + channel, mask=inside, other=0).to(SUMS)[None, :]
     sums = (start,) * STRIP  # one for each position of a strip
     for i in range(KERNEL):
-        line = ()
+        line: tl.tuple = ()
         for j in tl.static_range(KERNEL):
             line = line + (tl.load(taps + (i * KERNEL + j) * CHANNELS + channel, mask=inside, other=0).to(SUMS),)
         for u in tl.static_range(STRIP + KERNEL - 1):
             row = tl.load(corner + i * WIDE + u, mask=strip < strips, other=rows)
             read = (row < rows)[:, None] & inside[None, :]
             value = tl.load(x + row.to(tl.int64)[:, None] * CHANNELS + channel[None, :], mask=read, other=0).to(SUMS)
-            added = ()
+            added: tl.tuple = ()
             for o in tl.static_range(STRIP):
                 if u - o >= 0 and u - o < KERNEL:
                     added = added + (sums[o] + value * line[u - o][None, :],)
@@ -208,13 +208,13 @@ def _convolve_kernel(
 
 @_jit
 def _correlate_kernel(
-    gradient: Any,
-    x: Any,
-    places: Any,
-    parts: Any,
-    rows: Any,
-    strips: Any,
-    each: Any,
+    gradient: tl.tensor,
+    x: tl.tensor,
+    places: tl.tensor,
+    parts: tl.tensor,
+    rows: tl.tensor,
+    strips: tl.tensor,
+    each: tl.tensor,
     CHANNELS: tl.constexpr,
     SIDE: tl.constexpr,
     KERNEL: tl.constexpr,
@@ -234,7 +234,7 @@ def _correlate_kernel(
         first = strip.to(tl.int64) * STRIP
         corner = places + first // (SIDE * SIDE) * (WIDE * WIDE) + (first // SIDE % SIDE + i) * WIDE + first % SIDE
         exists = (strip < strips)[:, None] & inside[None, :]
-        pulls = ()
+        pulls: tl.tuple = ()
         for o in tl.static_range(STRIP):
             at = gradient + (first + o)[:, None] * CHANNELS + channel[None, :]
             pulls = pulls + (tl.load(at, mask=exists, other=0).to(SUMS),)
@@ -242,7 +242,7 @@ def _correlate_kernel(
             row = tl.load(corner + u, mask=strip < strips, other=rows)
             read = (row < rows)[:, None] & inside[None, :]
             value = tl.load(x + row.to(tl.int64)[:, None] * CHANNELS + channel[None, :], mask=read, other=0).to(SUMS)
-            added = ()
+            added: tl.tuple = ()
             for j in tl.static_range(KERNEL):
                 if u - j >= 0 and u - j < STRIP:
                     added = added + (sums[j] + value * pulls[u - j],)
