@@ -3,7 +3,7 @@
 A program computes strips, up to eight neighbouring positions of one line of a piece, so that a row once loaded serves
 all of a strip that reads it. The gradient of the kernels is summed in chunks of strips and then over chunks: the order
 is fixed, and so is the result. Sums are float32, of float64 rows float64. `depthwise.py` holds the same in PyTorch
-alone, for every other device and where triton is not installed.
+alone, for every other device and where triton 3.3 or later is not installed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ try:
     import triton.language as tl
 except ImportError:
     triton = None
+else:
+    if not hasattr(tl, "tuple"):  # before 3.3 a kernel could not keep a tuple of sums
+        triton = None
 
 BY_KERNEL = frozenset({"cuda"})
 """Devices that use the kernels where triton is installed; with an empty set every device takes the other way."""
@@ -105,6 +108,7 @@ def _known(x: Tensor, places: Tensor, side: int) -> dict[str, Any]:
         "BLOCK": block,
         "SUMS": tl.float64 if x.dtype == torch.float64 else tl.float32,
         "num_warps": 4,
+        "enable_fp_fusion": True,  # products are added in one instruction
     }
 
 

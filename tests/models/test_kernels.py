@@ -37,11 +37,12 @@ def _inputs(side: int, channels: int, kernel: int, dtype: torch.dtype) -> list[T
     return [torch.randn(shape, generator=drawn).to(dtype).requires_grad_() for shape in shapes]
 
 
-def _convolved(inputs: list[Tensor], removed: Tensor, side: int) -> list[Tensor]:
+def convolved(inputs: list[Tensor], removed: Tensor, side: int) -> list[Tensor]:
     """Map, and the gradients of images, kernel and bias."""
     x, grid = VisibleCells.of(inputs[0], removed, side)
     found = grid.to_map(grid.depthwise(x, *inputs[1:]))
-    pull = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).to(found.dtype)
+    # Every type holds this gradient exactly.
+    pull = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).bfloat16().to(found)
     return [found, *torch.autograd.grad(found, inputs, pull)]
 
 
@@ -53,9 +54,9 @@ def test_values_and_gradients_are_those_of_gathered_windows(
     side, channels, kernel, removed, dtype, tolerance, monkeypatch
 ):
     inputs = _inputs(side, channels, kernel, dtype)
-    expected = _convolved(inputs, removed, side)
+    expected = convolved(inputs, removed, side)
     monkeypatch.setattr(kernels, "BY_KERNEL", frozenset({"cpu"}))
-    for ours, theirs in zip(_convolved(inputs, removed, side), expected, strict=True):
+    for ours, theirs in zip(convolved(inputs, removed, side), expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert distance(ours, theirs) < tolerance
 
@@ -65,9 +66,9 @@ def test_values_and_gradients_are_those_of_gathered_windows(
 def test_the_gradient_of_the_kernel_does_not_depend_on_the_chunks_it_is_summed_in(programs, by_kernel, monkeypatch):
     removed, inputs = ragged_removed(40, 6, 0.5, seed=1), _inputs(1, 16, 3, torch.float64)
     inputs[0] = torch.randn(40, 16, 3, 2, dtype=torch.float64, requires_grad=True)  # four tiles of 64 rows
-    expected = _convolved(inputs, removed, 1)
+    expected = convolved(inputs, removed, 1)
     monkeypatch.setattr(kernels, "_PROGRAMS", programs)
-    assert max(map(distance, _convolved(inputs, removed, 1), expected)) < EXACT64
+    assert max(map(distance, convolved(inputs, removed, 1), expected)) < EXACT64
 
 
 @interpreted
