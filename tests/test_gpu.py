@@ -91,6 +91,7 @@ def _through_block(forward, block, half):
 
 
 @by_kernel
+@pytest.mark.filterwarnings("default")  # the compiler warns of its own
 @pytest.mark.parametrize(("dtype", "half", "tolerance"), [(torch.float64, False, EXACT64), (torch.float32, True, HALF)])
 def test_a_block_by_kernels_is_the_block_without_and_compiles_in_one_graph(dtype, half, tolerance, monkeypatch):
     torch.compiler.reset()
