@@ -11,6 +11,9 @@ import torch
 import collapse_lab as cl
 from collapse_lab.data.crop import augmented, random_boxes
 from collapse_lab.draws import Draws
+from collapse_lab.models import kernels
+from collapse_lab.models.block import Block
+from collapse_lab.models.grid import VisibleCells
 from collapse_lab.models.responses.table import RESPONSES
 from collapse_lab.objectives.decoders import DECODERS
 from collapse_lab.objectives.fcmae import FCMAE
@@ -18,8 +21,10 @@ from collapse_lab.objectives.mae import MAE
 from collapse_lab.runs import Run
 from collapse_lab.study.jobs import jobs_of
 from collapse_lab.study.work import work
-from tests.models.networks import ragged_removed, small
+from tests.models.networks import distance, ragged_removed, scatter, small
+from tests.models.test_kernels import DTYPES, convolved
 from tests.pictures import small_study, write_pictures
+from tests.tolerances import EXACT64, HALF
 from tests.train.runs import final_state, tiny
 from tests.train.test_nonfinite import bad_at
 from tests.train.together import under
@@ -52,6 +57,54 @@ def test_the_encoder_with_any_response_is_the_same_on_both_devices(response):
         here = model.forward_masked(images, removed)
         there = model.cuda().forward_masked(images.cuda(), removed.cuda())
     torch.testing.assert_close(there.cpu(), here, rtol=1e-8, atol=1e-10)
+
+
+by_kernel = pytest.mark.skipif(kernels.triton is None, reason="triton is not installed")
+
+
+@by_kernel
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+@pytest.mark.parametrize("channels", [40, 128])
+@pytest.mark.parametrize("side", [8, 4, 2, 1])
+def test_the_kernels_are_the_convolution_in_float64_on_the_cpu(side, channels, dtype, tolerance):
+    shapes = ((40, channels, 3 * side, 2 * side), (channels, 1, 7, 7), (channels,))
+    rounded = [torch.randn(shape, generator=torch.Generator().manual_seed(side)).to(dtype) for shape in shapes]
+    removed = ragged_removed(40, 6, 0.5, seed=1)
+    there = convolved([value.cuda().requires_grad_() for value in rounded], removed.cuda(), side)
+    here = convolved([value.double().requires_grad_() for value in rounded], removed, side)
+    for ours, exact in zip(there, here, strict=True):
+        assert ours.dtype == dtype
+        assert distance(ours.cpu().double(), exact) < tolerance
+    again = convolved([value.cuda().requires_grad_() for value in rounded], removed.cuda(), side)
+    assert all(map(torch.equal, again, there))
+
+
+def _through_block(forward, block, half):
+    """Result of a block on ragged cells, and the gradients of its input and its parameters."""
+    images = torch.randn(6, 24, 12, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = images.to(next(block.parameters()).dtype)
+    x, grid = VisibleCells.of(images.cuda(), ragged_removed(6, 6, 0.5, seed=1).cuda(), 4)
+    x.requires_grad_()
+    with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        found = forward(x, grid)
+    return [found, *torch.autograd.grad(grid.to_map(found).square().sum(), [x, *block.parameters()])]
+
+
+@by_kernel
+@pytest.mark.filterwarnings("default")  # the compiler warns of its own
+@pytest.mark.parametrize(("dtype", "half", "tolerance"), [(torch.float64, False, EXACT64), (torch.float32, True, HALF)])
+def test_a_block_by_kernels_is_the_block_without_and_compiles_in_one_graph(dtype, half, tolerance, monkeypatch):
+    torch.compiler.reset()
+    block = Block(24, "grn", 0.5)
+    scatter(block, 0)
+    block.to("cuda", dtype)
+    eager = _through_block(block, block, half)
+    compiled = _through_block(torch.compile(block, fullgraph=True), block, half)
+    monkeypatch.setattr(kernels, "BY_KERNEL", frozenset())
+    without = _through_block(block, block, half)
+    for one, other, third in zip(eager, compiled, without, strict=True):
+        assert one.dtype == other.dtype == third.dtype
+        assert max(distance(other, one), distance(one, third)) < tolerance
 
 
 AUTOENCODERS = {

@@ -18,6 +18,9 @@ ROUNDED_ROWS = 1e-6
 HUGE_OFFSET = 1e-6
 """An offset 1e3 times the deviation costs float64 data 3 digits of 16, and its square in a second moment 6."""
 
+HALF_ONCE = 0.02
+"""One layer in bfloat16 against the same rounded elsewhere: 4e-3 for its inputs, its result and its gradient each."""
+
 NULL_WAVERS = 0.06
 """20 draws of a Wishart matrix at some 10 rows a channel, against one sample."""
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from collapse_lab.models import kernels
 from collapse_lab.models.depthwise import Windows, depthwise, depthwise_windows
 from collapse_lab.shapes import Features
 
@@ -84,7 +85,7 @@ class AllPositions:
 
 
 LEAST_SIDE = 8
-"""Smaller cells are convolved in whole maps: their surroundings would outweigh them."""
+"""Smaller cells are convolved in whole maps: their surroundings would outweigh them. Kernels gather nothing."""
 
 
 def _images(cells: Tensor) -> Tensor:
@@ -165,7 +166,8 @@ class VisibleCells:
     def _windows(self, margin: int) -> Windows:
         """Built once for all blocks of a stage."""
         if margin not in self._known:
-            self._known[margin] = self._of_cells(margin) if self.side >= LEAST_SIDE else self._of_maps()
+            pieces = self.side >= LEAST_SIDE or kernels.available(self.cells.device)
+            self._known[margin] = self._of_cells(margin) if pieces else self._of_maps()
         return self._known[margin]
 
     def _rows(self) -> Tensor:
@@ -188,7 +190,10 @@ class VisibleCells:
 
     def _of_cells(self, margin: int) -> Windows:
         none = self.cells.numel() * self.side**2
-        wide = F.pad(self._rows(), [margin] * 4, value=none)
+        rows = self._rows()
+        if kernels.available(rows.device):
+            rows = rows.int()  # half the memory that every block of the stage reads
+        wide = F.pad(rows, [margin] * 4, value=none)
         around = wide.unfold(1, self.side + 2 * margin, self.side).unfold(2, self.side + 2 * margin, self.side)
         around = F.pad(around.flatten(1, 2), (0, 0, 0, 0, 0, 1), value=none)  # an empty one for what only fills up
         return Windows(places=around[_images(self.cells), self.cells].flatten(0, 1))

@@ -88,6 +88,11 @@ def random_images(
     return torch.randn(count, 3, height, width, generator=source, dtype=dtype)
 
 
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference, relative to the largest entry."""
+    return ((one - other).abs().max() / other.abs().max().clamp(min=1e-6)).item()
+
+
 def ragged_removed(count: int, cells: int, share: float, *, seed: int) -> torch.Tensor:
     """Each cell removed by its own coin: images differ in how many they keep, and may keep none."""
     return torch.rand(count, cells, generator=torch.Generator().manual_seed(seed)) < share

@@ -14,17 +14,12 @@ from collapse_lab.models.build import build_model
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.grid import AllPositions, VisibleCells
 from collapse_lab.models.responses.table import RESPONSES
-from tests.models.networks import ragged_removed, random_images, small
+from tests.models.networks import distance, ragged_removed, random_images, small
 from tests.models.reference_encoder import encode
 from tests.tolerances import EXACT32, EXACT64, HALF
 
 TOLERANCES = {torch.float32: EXACT32, torch.float64: EXACT64}
 few_examples = settings(max_examples=30, deadline=None, derandomize=True)
-
-
-def distance(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative to the largest entry."""
-    return ((one - other).abs().max() / other.abs().max().clamp(min=1e-6)).item()
 
 
 def both_ways(model: ConvNeXt, images: Tensor, removed: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from collapse_lab.models.convnext import ConvNeXt
 from tests.models import submanifold
-from tests.models.networks import random_images, small
-from tests.models.test_masked_encoder import distance
+from tests.models.networks import distance, random_images, small
 from tests.tolerances import EXACT64
 
 SIDE = 10
