@@ -32,10 +32,14 @@ class PatchConv(nn.Module):
         return F.linear(grid.fold(x, self.side), self.weight.permute(0, 2, 3, 1).flatten(1), self.bias)
 
 
+KERNEL = 7
+"""The side of the depthwise convolution."""
+
+
 class Depthwise(nn.Module):
     """The 7 x 7 depthwise convolution; its output holds the grid's positions, so in masked mode visible ones only."""
 
-    def __init__(self, channels: int, kernel: int = 7) -> None:
+    def __init__(self, channels: int, kernel: int = KERNEL) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, 1, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(channels))

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from collapse_lab.draws import Randomness
-from collapse_lab.models.block import Stage, Stem, initialise, layer_norm
+from collapse_lab.models.block import KERNEL, Stage, Stem, initialise, layer_norm
 from collapse_lab.models.encoder import Encoder
 from collapse_lab.models.grid import AllPositions, Grid, VisibleCells
 from collapse_lab.models.responses.table import RESPONSES
@@ -131,6 +131,7 @@ class ConvNeXt(Encoder):
         for stage in cast("Iterable[Stage]", self.stages):
             if stage.downsample is not None:
                 x, grid = stage.downsample(x, grid), grid.coarser(stage.downsample.conv.side)
+            grid = grid.made_ready(KERNEL)
             for block in stage.blocks:
                 x = self._through(block, x, grid, next(kept))
         return grid.to_map(x)

@@ -33,6 +33,9 @@ class Grid(Protocol):
     def coarser(self, side: int) -> Grid:
         """The grid after `fold(side)`."""
 
+    def made_ready(self, kernel: int) -> Grid:
+        """This grid, with what all its convolutions of this side share: compiled blocks then find it there."""
+
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         """Convolve each channel with its own odd kernel (C, 1, k, k), zeros outside; positions stay."""
 
@@ -79,6 +82,9 @@ class AllPositions:
 
     def of_map(self, values: Tensor) -> Features:
         return values[None]
+
+    def made_ready(self, kernel: int) -> AllPositions:
+        return self
 
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         return depthwise(self.to_map(x), weight, bias).flatten(2).transpose(1, 2)
@@ -162,6 +168,10 @@ class VisibleCells:
     def depthwise(self, x: Features, weight: Tensor, bias: Tensor) -> Features:
         # What only fills up gives nothing, and gets no gradient.
         return depthwise_windows(data_only(x, self), weight, bias, self._windows(weight.shape[-1] // 2))
+
+    def made_ready(self, kernel: int) -> VisibleCells:
+        self._windows(kernel // 2)
+        return self
 
     def _windows(self, margin: int) -> Windows:
         """Built once for all blocks of a stage."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,13 +66,17 @@ SHAPES = 64
 """Shapes that a block may be compiled for; after PyTorch's own 8 it would go on uncompiled, with a line in the log."""
 
 
-def compile_blocks(network: nn.Module, blocks: tuple[type[nn.Module], ...] = (Block, TransformerBlock)) -> None:
+def compile_blocks(
+    network: nn.Module,
+    blocks: tuple[type[nn.Module], ...] = (Block, TransformerBlock),
+    backend: str | Callable[..., Any] = "inductor",
+) -> None:
     """Compile every block, once for each shape that comes, in place; blocks of one shape share what was compiled."""
     dynamo = torch._dynamo.config
     dynamo.cache_size_limit = max(dynamo.cache_size_limit, SHAPES)
     for module in network.modules():
         if isinstance(module, blocks):
-            module.compile(dynamic=False)
+            module.compile(backend=backend, dynamic=False)
 
 
 @contextmanager
