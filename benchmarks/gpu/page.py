@@ -12,11 +12,12 @@ def page(result: Mapping[str, Any]) -> str:
     limits, made = result["limits"], result["machine"]
     steps = [r for r in records if r["part"] == "steps"]
     looked = [r for r in records if r["part"] == "looking"]
+    made_by = f"{made['cores']} cores, PyTorch {result['versions'].get('torch')}"
+    most = f"bf16 products {limits['flops'] / 1e12:.0f} TFLOP/s, copies {limits['bytes'] / 1e12:.2f} TB/s, both ways"
     lines = [
         f"# {made['gpu']}",
         "",
-        f"{made['cores']} cores, PyTorch {result['versions'].get('torch')}. Measured limits: "
-        f"bf16 products {limits['flops'] / 1e12:.0f} TFLOP/s, copies {limits['bytes'] / 1e12:.2f} TB/s, both ways.",
+        f"{made_by}. Measured limits: {most}.",
         *_table("Claims", ("name", "value", "unit", "target", "holds"), result["claims"]),
         *_table(
             "Train steps at 224 px, bf16 (shares of the measured limits are of the encoder alone)",
