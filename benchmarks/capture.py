@@ -209,14 +209,8 @@ def of_statistics(quick: bool) -> list[Claim]:
     return [Claim(name=name, value=v, unit=u, target=t, better=b) for name, (v, u, t, b) in facts.items()]
 
 
-def of_gpu() -> list[Claim]:
-    reason = "no GPU"
-    names = (("pico224_cuda_block_sampled8_vs_inference", 1.10), ("pico224_cuda_synchronisations_a_batch", 0.0))
-    return [Claim(name=n, value=None, unit="x", target=t, better="lower", reason=reason) for n, t in names]
-
-
 def measure(quick: bool) -> Result:
-    return Result(claims=[*of_statistics(quick), *of_pass(quick), *of_gpu()], tables={})
+    return Result(claims=[*of_statistics(quick), *of_pass(quick)], tables={})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from collapse_lab.models.grid import VisibleCells
 
 BATCH = 128
 STAGES = [(size, stage) for size in ("base", "atto") for stage in range(4)]
-WAYS = {"kernel": kernels.BY_KERNEL, "gathered": frozenset[str]()}
+WAYS = {"kernel": frozenset({"cuda"}), "gathered": frozenset[str]()}
 PASSES = ("forward", "train")
 
 
@@ -110,9 +110,8 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def measure(quick: bool) -> Result:
     """How many times as long gathered windows and whole maps take; nothing has a target."""
-    device = torch.device("cuda")
     reason = "" if torch.cuda.is_available() else "no CUDA device"
-    reason = reason or ("" if kernels.available(device) else "triton is not installed")
+    reason = reason or ("" if kernels.triton is not None else "triton is not installed")
     found = [] if reason else rows(0.02 if quick else 0.06)
     if found:
         print(f"{table(found)}\n")

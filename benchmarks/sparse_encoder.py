@@ -153,44 +153,6 @@ def has_compiler() -> bool:
     return any(map(shutil.which, ("g++", "c++", "clang++")))
 
 
-def cuda_claims(repetitions: int) -> list[Claim]:
-    """Atto to Base in bfloat16 on CUDA, eager and compiled: the train step against the dense-masked network's."""
-    claims = []
-    for size in ("atto", "nano", "tiny", "base"):
-        for way in ("eager", "compiled"):
-            name = f"{size}224_cuda_bf16_{way}_train_vs_dense_masked"
-            if torch.cuda.is_available():
-                claims.append(told(name, cuda_ratio(f"convnextv2_{size}", way == "compiled", repetitions)))
-            else:
-                claims.append(told(name, None, "no CUDA device"))
-    return claims
-
-
-def cuda_ratio(name: str, compiled: bool, repetitions: int) -> float:
-    """Seconds of the dense-masked train step over those of the visible-only one, batch 64."""
-    images, removed = (part.cuda() for part in sample(batch=64))
-    sparse, masked, _ = (model.cuda() for model in networks(name, removed))
-    passes: dict[str, tuple[nn.Module, Callable[[], Tensor]]] = {
-        "sparse": (sparse, lambda: sparse.forward_masked(images, removed, keep=KEPT)),
-        "masked": (masked, lambda: masked.forward_features(images)),
-    }
-
-    def step(model: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], None]:
-        forward = torch.compile(forward) if compiled else forward
-
-        def run() -> None:
-            model.zero_grad(set_to_none=True)
-            with torch.autocast("cuda", torch.bfloat16):
-                out = forward()
-            out.float().square().sum().backward()
-            torch.cuda.synchronize()
-
-        return run
-
-    seconds = interleaved({key: step(*pair) for key, pair in passes.items()}, repetitions)
-    return ratio(seconds["masked"], seconds["sparse"])
-
-
 def told(name: str, value: float | None, reason: str = "") -> Claim:
     """A ratio without a target."""
     return Claim(name=name, value=value, unit="times", target=None, better="higher", reason=reason)
@@ -215,7 +177,6 @@ def measure(quick: bool) -> list[Claim]:
         at_most("atto224_train_memory_vs_dense_masked", atto["memory"], 0.5),
         at_most("dense_masked_vs_unmasked", atto["baseline"], 1.05),
         *compiled_claims(quick, repetitions),
-        *cuda_claims(repetitions),
     ]
 
 

@@ -59,14 +59,19 @@ def test_the_encoder_with_any_response_is_the_same_on_both_devices(response):
     torch.testing.assert_close(there.cpu(), here, rtol=1e-8, atol=1e-10)
 
 
-by_kernel = pytest.mark.skipif(kernels.triton is None, reason="triton is not installed")
+@pytest.fixture
+def by_kernel(monkeypatch):
+    monkeypatch.setattr(kernels, "BY_KERNEL", frozenset({"cuda"}))
 
 
-@by_kernel
+with_triton = pytest.mark.skipif(kernels.triton is None, reason="triton is not installed")
+
+
+@with_triton
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("channels", [40, 128])
 @pytest.mark.parametrize("side", [8, 4, 2, 1])
-def test_the_kernels_are_the_convolution_in_float64_on_the_cpu(side, channels, dtype, tolerance):
+def test_the_kernels_are_the_convolution_in_float64_on_the_cpu(side, channels, dtype, tolerance, by_kernel):
     shapes = ((40, channels, 3 * side, 2 * side), (channels, 1, 7, 7), (channels,))
     rounded = [torch.randn(shape, generator=torch.Generator().manual_seed(side)).to(dtype) for shape in shapes]
     removed = ragged_removed(40, 6, 0.5, seed=1)
@@ -90,10 +95,12 @@ def _through_block(forward, block, half):
     return [found, *torch.autograd.grad(grid.to_map(found).square().sum(), [x, *block.parameters()])]
 
 
-@by_kernel
+@with_triton
 @pytest.mark.filterwarnings("default")  # the compiler warns of its own
 @pytest.mark.parametrize(("dtype", "half", "tolerance"), [(torch.float64, False, EXACT64), (torch.float32, True, HALF)])
-def test_a_block_by_kernels_is_the_block_without_and_compiles_in_one_graph(dtype, half, tolerance, monkeypatch):
+def test_a_block_by_kernels_is_the_block_without_and_compiles_in_one_graph(
+    dtype, half, tolerance, by_kernel, monkeypatch
+):
     torch.compiler.reset()
     block = Block(24, "grn", 0.5)
     scatter(block, 0)

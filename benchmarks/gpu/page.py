@@ -53,9 +53,12 @@ def page(result: Mapping[str, Any]) -> str:
             [r for r in looked if r["task"] == "statistics"],
         ),
     ]
-    for size, way in sorted({(r["size"], r["way"]) for r in records if r["part"] == "kernels"}):
-        own = [r for r in records if r["part"] == "kernels" and (r["size"], r["way"]) == (size, way)]
-        lines += _table(f"Kernels of a visible-only step: {size}, {way}", ("kernel", "share", "calls_a_step"), own[:12])
+    profiles: dict[str, list[Mapping[str, Any]]] = {}
+    for r in records:
+        if r["part"] == "kernels":
+            profiles.setdefault(f"{r['size']}, {r['way']}, {r['network']}", []).append(r)
+    for name, own in profiles.items():
+        lines += _table(f"Where a step spends its time: {name}", ("kernel", "share", "calls_a_step"), own[:12])
     failed = [r for r in records if "error" in r]
     lines += _table("Failed", ("size", "way", "network", "task", "error"), failed)
     left = [r for r in records if r["part"] == "command" and r["status"] != "done"]

@@ -1,9 +1,10 @@
 """Train steps at 224 px in bf16: the visible-only FCMAE, the same with a dense-masked encoder, and dense encoders.
 
 A step is forward, backward and AdamW (fused) on images that lie on the device. `visible` and `dense_masked` are whole
-FCMAE steps, decoder and loss included; `dense` is our encoder on whole images and `timm` theirs of the same size, with
-the mean square of the last map as loss, for scale. `compiled` compiles every block, as training does. Networks of one
-size and way take turns. Memory is the most that one step held, weights and optimiser included.
+FCMAE steps, decoder and loss included; `kernels` is `visible` with the Triton kernels of `models/kernels.py`; `dense`
+is our encoder on whole images and `timm` theirs of the same size, with the mean square of the last map as loss, for
+scale. `compiled` compiles every block, as training does. Networks of one size and way take turns. Memory is the most
+that one step held, weights and optimiser included.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from benchmarks.gpu.limits import ALL, KEPT, Limits, measured_limits, seconds_of, shares
 from benchmarks.sparse_encoder import SIDE, mask_blocks, sample
 from collapse_lab.draws import Draws
+from collapse_lab.models import kernels
 from collapse_lab.models.block import Block
 from collapse_lab.models.build import build_model
 from collapse_lab.models.convnext import ConvNeXt
@@ -33,7 +35,8 @@ from collapse_lab.train.optim import adamw
 from collapse_lab.train.place import compile_blocks
 
 BATCH = {"atto": 1024, "nano": 512, "tiny": 256, "base": 128}
-NETWORKS = ("visible", "dense_masked", "dense", "timm")
+NETWORKS = ("visible", "kernels", "dense_masked", "dense", "timm")
+VISIBLE = ("visible", "kernels")
 WAYS = ("eager", "compiled")
 ROUNDS, STEPS = 3, 5
 
@@ -45,6 +48,7 @@ class Subject:
     module: nn.Module
     loss: Callable[[], Tensor]
     blocks: tuple[type[nn.Module], ...] = (Block,)
+    by_kernel: bool = False
 
     def compile(self) -> None:
         """Every block for itself, as training does."""
@@ -69,7 +73,7 @@ def subject(network: str, size: str, images: Tensor) -> Subject:
         found: Tensor = objective(images, generator=drawn).loss
         return found
 
-    return Subject(module=objective, loss=loss)
+    return Subject(module=objective, loss=loss, by_kernel=network == "kernels")
 
 
 def _of_timm(name: str, images: Tensor) -> Subject:
@@ -85,6 +89,7 @@ def step_of(each: Subject) -> Callable[[], None]:
     optimizer = adamw(each.module, 1e-4, (0.9, 0.95), 0.05)
 
     def step() -> None:
+        kernels.BY_KERNEL = frozenset({"cuda"} if each.by_kernel else ())
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16):
             loss = each.loss()
@@ -126,7 +131,7 @@ def measure(size: str, way: str, networks: tuple[str, ...], limits: Limits) -> I
 
 
 def _numbers(bare: ConvNeXt, network: str, rate: float, first: float, held: float, limits: Limits) -> dict[str, float]:
-    share = KEPT if network == "visible" else ALL
+    share = KEPT if network in VISIBLE else ALL
     return {
         "images_per_second": rate,
         "first_steps_seconds": first,
@@ -135,9 +140,9 @@ def _numbers(bare: ConvNeXt, network: str, rate: float, first: float, held: floa
     }
 
 
-def profiled(size: str, way: str, rows: int = 25) -> list[dict[str, Any]]:
-    """The kernels of a visible-only step by the time of the device that they take, most first."""
-    each = subject("visible", size, torch.randn(BATCH[size], 3, SIDE, SIDE, device="cuda"))
+def profiled(size: str, way: str, network: str, rows: int = 25) -> list[dict[str, Any]]:
+    """The kernels of a step by the time of the device that they take, most first."""
+    each = subject(network, size, torch.randn(BATCH[size], 3, SIDE, SIDE, device="cuda"))
     if way == "compiled":
         each.compile()
     step = step_of(each)
@@ -164,9 +169,10 @@ def main() -> None:
     with options.out.open("a", encoding="utf-8") as file:
         for record in measure(options.size, options.way, tuple(options.networks.split(",")), measured_limits()):
             print(json.dumps({"part": "steps", **record}), file=file, flush=True)
-        if options.profile:
-            for record in profiled(options.size, options.way):
-                print(json.dumps({"part": "kernels", "size": options.size, "way": options.way, **record}), file=file)
+        for network in VISIBLE if options.profile else ():
+            where = {"part": "kernels", "size": options.size, "way": options.way, "network": network}
+            for record in profiled(options.size, options.way, network):
+                print(json.dumps({**where, **record}), file=file)
 
 
 if __name__ == "__main__":

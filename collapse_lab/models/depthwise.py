@@ -5,7 +5,7 @@ own, the gradient their kernels, and the result is summed over images. Channels 
 kernels of oneDNN read best. With PyTorch 2.13 on two cores this took 1.4 ms where `conv2d` took 7.7 (8 x 40 maps of
 56 x 56), and 0.3 where it took 1.3 (8 x 320 maps of 7 x 7). The numbers are the same.
 
-On a GPU with triton, windows are not gathered: `kernels.py` reads the rows where they lie.
+Where `kernels.available`, windows are not gathered: its kernels read the rows where they lie.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ else:
     if not hasattr(tl, "tuple"):  # before 3.3 a kernel could not keep a tuple of sums
         triton = None
 
-BY_KERNEL = frozenset({"cuda"})
-"""Devices that use the kernels where triton is installed; with an empty set every device takes the other way."""
+BY_KERNEL: frozenset[str] = frozenset()
+"""Devices that use the kernels where triton is installed: `{"cuda"}`, or none while nobody has measured them there."""
 
 _Written = TypeVar("_Written", bound=Callable[..., None])
 _LONGEST = 8  # of a strip; its sums stay in registers
