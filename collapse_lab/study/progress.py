@@ -51,7 +51,7 @@ class Board:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Run -> error."""
+        """Run -> error; a run goes by its folder's name, by its path where a study has two of that name."""
         return dict(self._failed)
 
     def start(self, job: Job) -> None:
@@ -63,7 +63,7 @@ class Board:
         if error is None:
             self._finished.append(job)
         else:
-            self._failed[job.run.name] = error
+            self._failed[self._name(job)] = error
         self._known[job.run.path] = _read(job, "finished" if error is None else "failed")
 
     def finished(self) -> list[Job]:
@@ -83,6 +83,10 @@ class Board:
             failed=self.failed,
             states=states,
         )
+
+    def _name(self, job: Job) -> str:
+        alone = sum(each.run.name == job.run.name for each in self._jobs) == 1
+        return job.run.name if alone else str(job.run.path)
 
     def _done(self, job: Job) -> float:
         """Steps and captures behind it, in steps."""
