@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"stats", "registry", "draws"},
     "capture": {"stats", "shapes", "registry", "runs", "draws", "ranks"},  # the registry for the nearest name of a site
     "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
-    "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
+    "report": {"findings", "metrics", "capture", "stats", "runs", "draws", "registry"},
     # Who sees both.
     "study": {
         "train",
