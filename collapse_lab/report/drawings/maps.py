@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from collapse_lab.capture.sites import kind_of
 from collapse_lab.capture.store import Capture, load_capture
 from collapse_lab.report.drawings.readings import Arms, chosen_sites
-from collapse_lab.report.drawings.sheet import TYPE, WIDTHS, letters, note, wrapped
+from collapse_lab.report.drawings.sheet import SMALL, TYPE, WIDTHS, letters, note, wrapped
 from collapse_lab.report.sources import Source
 
 Array = np.ndarray[Any, Any]
@@ -47,9 +47,13 @@ def maps(arms: Arms, *, sites: Sequence[str] = (), step: int | None = None, colu
     common = [key for key in next(iter(shown.values())).ids if all(key in each.ids for each in shown.values())][:MOST]
     if not common:
         raise ValueError("the arms keep maps of different images; capture them all with the same ones")
-    side = WIDTHS[columns] / max(2, len(arms))  # one arm alone would be a page high
-    figure = Figure(figsize=(WIDTHS[columns], 0.42 + side * 0.97 * len(common)), layout="constrained")
-    axes = figure.subplots(len(common), len(arms), squeeze=False)
+    alone = len(arms) == 1  # then the examples stand beside each other
+    rows, across = (1, len(common)) if alone else (len(common), len(arms))
+    side = WIDTHS[columns] / max(2, across)
+    size = TYPE if side > 0.8 else SMALL
+    figure = Figure(figsize=(WIDTHS[columns], 0.42 + side * 0.97 * rows), layout="constrained")
+    axes = figure.subplots(rows, across, squeeze=False)
+    axes = axes.T if alone else axes
     for column, (arm, each) in enumerate(shown.items()):
         chosen = each.values[[each.ids.index(key) for key in common]]
         low, high = np.nanquantile(chosen[..., :CHANNELS], [LOW, HIGH])
@@ -59,14 +63,19 @@ def maps(arms: Arms, *, sites: Sequence[str] = (), step: int | None = None, colu
             axis.imshow(mosaic(values), cmap="viridis", vmin=low, vmax=high, interpolation="none")
             axis.set_axis_off()
         scale = f"{low:.2g} to {high:.2g}".replace("-", "−")
-        axes[0, column].set_title(f"{wrapped(arm, letters(side))}\n{scale}", fontsize=TYPE)
+        title = f"{wrapped(arm, letters(WIDTHS[columns] / len(arms) * TYPE / size) - 2)}\n{scale}"
+        if alone:
+            figure.suptitle(title, fontsize=size, x=0.01, ha="left")
+        else:
+            axes[0, column].set_title(title, fontsize=size)
     width = next(iter(shown.values())).values.shape[-1]
     steps = ", ".join(dict.fromkeys(f"step {each.step}" for each in shown.values()))
     seeds = ", ".join(dict.fromkeys(f"seed {each.seed}" for each in shown.values()))
     note(
         figure,
-        f"{site}, {steps}, {seeds}: the first {min(CHANNELS, width)} of {width} channels, one row an image; colours "
-        f"run from the 1st to the 99th percentile of an arm, so that dead and saturated channels look flat.",
+        f"{site}, {steps}, {seeds}: the first {min(CHANNELS, width)} of {width} channels, "
+        f"one {'column' if alone else 'row'} an image; colours run from the 1st to the 99th percentile of an arm, "
+        f"so that dead and saturated channels look flat.",
     )
     return figure
 

@@ -51,8 +51,11 @@ def training(
         bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)  # as a picture it would be no vector
     missing = "; grey: no value" if rows.value.isna().any() else ""
     counts = {len(own) for own in arms.values()}
-    seeds = f"{seeds_of(max(counts))} an arm" if len(counts) == 1 else "the seeds of an arm"
-    note(figure, f"Means over {seeds}, {images_told(rows)}, one scale for all arms{missing}.")
+    seeds = f"{seeds_of(max(counts))} an arm" if len(counts) == 1 else "seeds"
+    note(
+        figure,
+        f"{'Means over ' if max(counts) > 1 else ''}{seeds}, {images_told(rows)}, one scale for all arms{missing}.",
+    )
     return figure
 
 
