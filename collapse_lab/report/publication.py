@@ -115,5 +115,9 @@ def _arms(runs: Comparison | Iterable[Path | str] | Path | str) -> dict[str, lis
         sources = read_sources([runs] if isinstance(runs, str | Path) else runs)
     arms: dict[str, list[Source]] = {}
     for source in sources:
+        if source.metrics.empty:
+            raise FileNotFoundError(
+                f"{source.run.path} has no metrics yet; make them with 'collapse-lab capture {source.run.path}'"
+            )
         arms.setdefault(source.arm, []).append(source)
     return arms
