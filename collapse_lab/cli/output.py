@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 UNBROKEN = ("depth", "steps", "last")
 """Columns that stay on one line where others are folded."""
-NARROWEST = {"metric": 16}
+NARROWEST = {"metric": 14}
 """Letters to which a column is folded, at most; 10 where nothing else is said."""
 
 
