@@ -86,12 +86,14 @@ class Comparison:
         rows: pd.DataFrame = self.table[self.table.step == self.table.step.max()]
         return rows
 
-    def _repr_html_(self) -> str:
-        """The primary tests, as a notebook shows them."""
+    def __repr__(self) -> str:
         arms = self.metrics.groupby("arm", sort=False).seed.nunique()
         listed = ", ".join(f"{arm} ({count})" for arm, count in arms.items())
-        title = f"{len(arms)} arms (seeds): {listed}; against {self.baseline}, step {self.table.step.max()}"
-        return comparison_html(self.last, title, FEWEST_SEEDS)
+        return f"{len(arms)} arms (seeds): {listed}; against {self.baseline}, step {self.table.step.max()}"
+
+    def _repr_html_(self) -> str:
+        """The primary tests, as a notebook shows them."""
+        return comparison_html(self.last, repr(self), FEWEST_SEEDS)
 
     def row(self, contrast: str, metric: str, site: str = SUMMARY, step: int | None = None) -> pd.Series[Any]:
         """One row of the table, of the last step unless another is given; raises LookupError where there is none."""

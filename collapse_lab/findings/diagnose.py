@@ -63,6 +63,10 @@ class Finding:
     fault: bool
     text: str
 
+    def __repr__(self) -> str:
+        mark = "!" if self.fault else "·"
+        return f"<{mark} {self.kind}: {self.site or 'the features'} {self.text}>"
+
     def _repr_html_(self) -> str:
         """What was found, and the rows it rests on."""
         found = markup.table(FINDING, [finding_cells(self)], note=advised([self]))

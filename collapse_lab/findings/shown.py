@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 import pandas as pd
 
@@ -40,7 +40,15 @@ class MetricTable(pd.DataFrame):
 
 
 class Findings(list["Finding"]):
-    """A list of findings like any other but for its looks in a notebook."""
+    """A list of findings like any other but for its looks in a notebook, which a slice of it has too."""
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Finding: ...
+    @overload
+    def __getitem__(self, place: slice) -> Findings: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> Finding | Findings:
+        found = super().__getitem__(place)
+        return Findings(found) if isinstance(found, list) else found
 
     def _repr_html_(self) -> str:
         if not self:

@@ -89,6 +89,8 @@ def test_a_list_of_findings_shows_what_where_and_what_to_try(collapsed):
     assert rows[1][0] == "!"
     assert "Try: " in shown
     assert "rests on" in found[0]._repr_html_()
+    assert [row[1] for row in _Cells(found[:1]._repr_html_()).rows[1:]] == [found[0].kind]
+    assert repr(found[0]) == f"<! {found[0].kind}: the features {found[0].text}>"
     healthy = diagnose(stats_of(torch.randn(3000, 6), layout="image channel"))
     assert healthy == []
     assert "No finding" in healthy._repr_html_()

@@ -45,7 +45,7 @@ def training(
         if place + across >= len(arms):
             axis.set_xlabel("step")
     bar = figure.colorbar(mesh, ax=axes, location="right", shrink=min(1.0, 1.5 / figure.get_figheight()), aspect=16)
-    bar.set_label(f"{words(metrics[0])} ({METRICS[metrics[0]].unit})")
+    bar.set_label(f"{words(metrics[0])}\n({METRICS[metrics[0]].unit})")  # a figure may be low
     bar.outline.set_visible(False)
     if bar.solids is not None:
         bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)  # as a picture it would be no vector
