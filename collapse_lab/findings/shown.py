@@ -32,7 +32,7 @@ class MetricTable(pd.DataFrame):
         if not set(SHOWN) <= set(self.columns):
             return pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
         facts = [name for name in FACTS if name in self.columns and self[name].nunique() > 1]
-        told = [name for name in SHOWN if not self[name].isin(["", None]).all() or name == "value"]
+        told = [name for name in SHOWN if name == "value" or not (self[name].isna() | (self[name] == "")).all()]
         rows = self[[*facts, *told]].itertuples(index=False)
         left = len(self.columns) - len(facts) - len(told)
         title = f"{len(self)} rows: {self.site.nunique()} sites, {self.metric.nunique()} metrics"
@@ -79,6 +79,8 @@ def advised(findings: Iterable[Finding]) -> str:
 def comparison_html(table: pd.DataFrame, title: str, fewest_seeds: int) -> str:
     """The primary tests at the last step; of one arm alone its values."""
     rows = table[table.primary] if table.primary.any() else table[table.kind == "arm"]
+    order = {contrast: place for place, contrast in enumerate(dict.fromkeys(rows.contrast))}
+    rows = rows.sort_values("contrast", key=lambda contrasts: contrasts.map(order), kind="stable")
     columns = ("contrast", "metric", "difference" if table.primary.any() else "value", "95 %", "g", "adjusted p")
     cells = [
         (

@@ -23,6 +23,8 @@ BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
 """In the place of a value that is none."""
 WIDEST = 12
+ROUNDING = 1e-9
+"""Values that differ by less, over the largest, are drawn as all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,8 @@ def bars(values: Sequence[float], width: int = WIDEST) -> str:
         return GAP * len(numbers)
     low, span = known.min(), known.max() - known.min()
     last = len(BARS) - 1
-    levels = np.full(len(numbers), last / 2) if span == 0 else (numbers - low) / span * last
+    flat = span <= ROUNDING * np.abs(known).max()
+    levels = np.where(np.isnan(numbers), np.nan, last / 2) if flat else (numbers - low) / span * last
     return "".join(GAP if math.isnan(level) else BARS[round(level)] for level in levels)
 
 

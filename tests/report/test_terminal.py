@@ -26,6 +26,7 @@ def table(study_runs: Path) -> pd.DataFrame:
         ([-1e-9, 0, 1e-9], "▁▅█"),
         ([3.0, math.nan, 1.0], "█·▁"),
         ([2.0, 2.0], "▅▅"),
+        ([0.3, math.nan, 0.1 + 0.2], "▅·▅"),
         ([math.nan, math.inf], "··"),
         ([5.0], "▅"),
         ([], ""),

@@ -18,7 +18,8 @@ Arms = Mapping[str, Sequence[Source]]
 
 
 def through_depth(arms: Arms, metric: str, sites: Sequence[str] = (), step: int | None = None) -> pd.DataFrame:
-    """Columns arm, seed, site, place (0 the first site shown, 1 the last), value, low, high, status, n_images, step.
+    """Columns arm, seed, site, place (0 the first site shown, 1 the last), positions, value, low, high, status, reason,
+    n_images, step.
 
     Sites without a pattern are those of the metric's primary kind. Raises LookupError for a metric or pattern that
     fits nothing, ValueError for a step that a run has not, or no value anywhere.
@@ -91,12 +92,14 @@ def labels(arms: Arms) -> list[str]:
 
 
 def n_told(arms: Arms, rows: pd.DataFrame) -> str:
-    """Step, seeds and images, as a note says them."""
+    """Step, seeds, images and positions, as a note says them."""
     steps = sorted({int(step) for step in rows.step})
     at = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
     counts = {len(own) for own in arms.values()}
     seeds = f", {seeds_of(counts.pop())} an arm" if len(counts) == 1 else ""
-    return f"{at}{seeds}, {images_told(rows)}" if "n_images" in rows else f"{at}{seeds}"
+    images = f", {images_told(rows)}" if "n_images" in rows else ""
+    policies = " and ".join(dict.fromkeys(rows.positions)) if "positions" in rows else ""
+    return f"{at}{seeds}{images}{policies and f' ({policies})'}"
 
 
 def bands_told(arms: Arms) -> str:
@@ -134,7 +137,7 @@ def _at_sites(source: Source, metric: str, patterns: Sequence[str], rows: pd.Dat
     best = rows.assign(missing=rows.value.isna()).sort_values("missing", kind="stable").drop_duplicates("site")
     best = best.set_index("site").loc[sites].reset_index()
     places = np.arange(len(sites)) / max(1, len(sites) - 1) if len(sites) > 1 else [1.0]
-    columns = ["site", "value", "low", "high", "status", "reason", "n_images", "step"]
+    columns = ["site", "positions", "value", "low", "high", "status", "reason", "n_images", "step"]
     return best.reindex(columns=columns).assign(arm=source.arm, seed=source.seed, place=places)
 
 

@@ -49,7 +49,7 @@ def selectivity(arms: Arms, *, sites: Sequence[str] = (), step: int | None = Non
 
 
 def indices(arms: Arms, step: int | None = None) -> pd.DataFrame:
-    """Columns arm, seed, step, site, value: the index of every channel, of pooled rows where there are any."""
+    """Columns arm, seed, step, site, positions, value: the index of every channel, of pooled rows if any."""
     parts = []
     for source in (source for own in arms.values() for source in own):
         table = pd.DataFrame() if source.series.empty else at_step(source, source.series, step)
@@ -62,7 +62,7 @@ def indices(arms: Arms, step: int | None = None) -> pd.DataFrame:
         policies = list(dict.fromkeys(table.positions))
         policy = "pooled" if "pooled" in policies else policies[0]
         table = table[table.positions == policy]
-        parts.append(table[["step", "site", "value"]].assign(arm=source.arm, seed=source.seed))
+        parts.append(table[["step", "site", "positions", "value"]].assign(arm=source.arm, seed=source.seed))
     return pd.concat(parts, ignore_index=True)
 
 

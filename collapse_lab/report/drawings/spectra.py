@@ -39,14 +39,14 @@ def spectra(arms: Arms, *, sites: Sequence[str] = (), step: int | None = None, c
     for axis in axes[::across]:
         axis.set_ylabel("singular value / largest")
     legend(figure, labels(arms), marker=False)
-    images = first.metrics[first.metrics.step == rows.step.max()]
+    images = rows.assign(n_images=int(first.metrics.n_images.max()))
     bands = f" {bands_told(arms)};" if max(map(len, arms.values())) > 1 else ""
     note(figure, f"At {n_told(arms, images)};{bands} dashed: floor of rounding.")
     return figure
 
 
 def singular_values(arms: Arms, sites: Sequence[str], step: int | None = None) -> pd.DataFrame:
-    """Columns arm, seed, site, step, direction (from 1), value and floor over the largest; values below it are NaN."""
+    """Columns arm, seed, site, step, positions, direction (from 1), value and floor over the largest; NaN below it."""
     parts = []
     for source in (source for own in arms.values() for source in own):
         if source.series.empty:
@@ -59,7 +59,8 @@ def singular_values(arms: Arms, sites: Sequence[str], step: int | None = None) -
             if largest <= 0:
                 continue
             values = (own.value / largest).where(own.value > 0)
-            where = {"arm": source.arm, "seed": source.seed, "site": site, "step": own.step.iloc[0]}
+            where = {"arm": source.arm, "seed": source.seed, "site": site}
+            where |= {"step": own.step.iloc[0], "positions": own.positions.iloc[0]}
             floor = own.floor / largest
             parts.append(pd.DataFrame({**where, "direction": own["index"] + 1, "value": values, "floor": floor}))
     if not parts:

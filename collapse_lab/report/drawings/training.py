@@ -49,12 +49,14 @@ def training(
     bar.outline.set_visible(False)
     if bar.solids is not None:
         bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)  # as a picture it would be no vector
+    positions = " and ".join(dict.fromkeys(rows.positions))
     missing = "; grey: no value" if rows.value.isna().any() else ""
     counts = {len(own) for own in arms.values()}
     seeds = f"{seeds_of(max(counts))} an arm" if len(counts) == 1 else "seeds"
     note(
         figure,
-        f"{'Means over ' if max(counts) > 1 else ''}{seeds}, {images_told(rows)}, one scale for all arms{missing}.",
+        f"{'Means over ' if max(counts) > 1 else ''}{seeds}, {images_told(rows)} ({positions}), "
+        f"one scale for all arms{missing}.",
     )
     return figure
 
