@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two test processes with one thread each use two cores without fighting over them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-notebooks lint bench clean
 
 demo: $(READY)
 	$(BIN)/collapse-lab demo
@@ -16,6 +16,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+test-notebooks: $(READY)
+	$(BIN)/python -m pytest -n 0 -m notebooks tests/test_notebooks.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

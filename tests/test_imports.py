@@ -11,7 +11,7 @@ import pytest
 PACKAGE = "collapse_lab"
 SOURCE = Path(__file__).parents[1] / PACKAGE
 
-BOTTOM = {"shapes", "registry", "runs", "draws", "ranks", "events", "parent"}
+BOTTOM = {"shapes", "registry", "runs", "draws", "ranks", "events", "parent", "markup"}
 MAY_IMPORT: dict[str, set[str]] = {
     # The making column.
     "models": {"registry", "shapes", "runs", "draws"},  # runs for writing a file of weights atomically
@@ -21,9 +21,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The looking column.
     "stats": {"shapes", "draws"},
     "metrics": {"stats", "registry", "draws"},
-    "capture": {"stats", "shapes", "registry", "runs", "draws", "ranks"},  # the registry for the nearest name of a site
-    "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events"},
-    "report": {"findings", "metrics", "capture", "stats", "runs", "draws"},
+    "capture": {
+        "stats",
+        "shapes",
+        "registry",
+        "runs",
+        "draws",
+        "ranks",
+        "markup",
+    },  # the registry for the nearest name of a site
+    "findings": {"metrics", "capture", "stats", "registry", "runs", "draws", "events", "markup"},
+    "report": {"findings", "metrics", "capture", "stats", "runs", "draws", "registry"},
     # Who sees both.
     "study": {
         "train",

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from collapse_lab import markup
 from collapse_lab.capture.maps import Maps
 from collapse_lab.capture.packing import (
     Packed,
@@ -100,6 +101,20 @@ class Capture(Mapping[Key, LayerStats]):
         return (
             f"Capture of {self.facts.get('images', '?')} images: {len(self.sites)} sites x {', '.join(self.positions)}"
         )
+
+    def _repr_html_(self) -> str:
+        """A row a site, as a notebook shows it; nothing is measured for it."""
+        rows = []
+        for site in self.sites:
+            own = {policy: self[site, policy] for policy in self.positions if (site, policy) in self}
+            first = next(iter(own.values()))
+            taken = ", ".join(f"{policy}: {stats.n_rows}" for policy, stats in own.items())
+            kept = len(first.rows.key) if first.rows is not None else 0
+            shape = " x ".join(map(str, self.facts.get("shapes", {}).get(site, ()))) or None
+            maps = len(self.maps.values.get(site, ()))
+            rows.append((site, shape, first.channels, taken, kept, maps, first.bad_values))
+        columns = ("site", "shape", "channels", "rows", "kept rows", "kept maps", "bad values")
+        return markup.table(columns, rows, title=repr(self), note="; ".join(self.facts.get("given_up", ())))
 
     def save(self, path: Path | str, *, rows_dtype: str | None = None) -> Path:
         """Write the capture into a folder; capture.json comes last, so a folder that has one is whole.

@@ -10,9 +10,12 @@ import typer
 from collapse_lab.cli import gate, nulls, output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from collapse_lab.findings.diagnose import Finding
+    from collapse_lab.report.terminal import Course
 
 ALWAYS = ("site", "positions", "metric", "value", "corrected", "low", "high", "status")
 
@@ -66,7 +69,11 @@ def analyze(
             **({} if against is None else {"nulls_of": against[0], "nulls": output.records(against[1])}),
         )
     else:
-        output.print_table(f"{path}, step {table.step.max()}", ALWAYS, last[list(ALWAYS)].itertuples(index=False))
+        title = f"{path}, step {table.step.max()}"
+        if output.on_terminal():
+            _draw(title, table, chosen)
+        if metric or not output.on_terminal():
+            output.print_table(title, ALWAYS, last[list(ALWAYS)].itertuples(index=False))
         if against is not None:
             nulls.print_nulls(*against)
         _print_findings(findings, before or set(), several=table.step.nunique() > 1)
@@ -74,6 +81,31 @@ def analyze(
         if everywhere:
             output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
     gate.close(stopped)
+
+
+def _draw(title: str, table: pd.DataFrame, metrics: Sequence[str]) -> None:
+    """One table a kind of site: every metric's way through depth, and over the steps where there are several."""
+    from itertools import groupby
+
+    from collapse_lab.report.terminal import courses
+
+    print(title)
+    columns = ("metric", "depth", "last", "worst", "steps", "not ok")
+    for about, own in groupby(courses(table, metrics), key=lambda course: course.about):
+        output.draw_table(about, columns, [_cells(course) for course in own])
+    output.human().print(
+        "Bars over depth and steps run from a row's lowest value to its highest; '--metric NAME' lists every site."
+    )
+
+
+def _cells(course: Course) -> tuple[str, ...]:
+    value, site = course.worst
+    worst = f"{value:.3g} at {site}" if site else ""
+    return course.metric, course.depth, _digits(course.last), worst, course.steps, course.status
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if value == value else "–"
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from collapse_lab.cli import output
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from collapse_lab.findings.compare import Comparison
     from collapse_lab.findings.places import Align
 
@@ -56,7 +58,10 @@ def compare_runs(runs: Iterable[Path], baseline: str | None, at: str, align: str
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The primary tests, one line each, with the same quantities at every earlier step that was compared."""
+    """The primary tests, one line each, with the same quantities at every earlier step that was compared.
+
+    On a terminal a table a contrast, with bars over depth and steps, and what is found of each arm.
+    """
     from collapse_lab.findings.compare import FEWEST_SEEDS, SUMMARY
     from collapse_lab.findings.contrast import COMPARED
     from collapse_lab.metrics._metric import HEADLINE
@@ -64,10 +69,41 @@ def print_comparison(comparison: Comparison) -> None:
     table = comparison.table
     chosen = table.kind.isin(COMPARED) & (table.site == SUMMARY) & table.metric.isin(HEADLINE)
     rows = table[chosen].sort_values(["contrast", "metric", "step"])
-    columns = [*(["step"] if rows.step.nunique() > 1 else []), *COLUMNS, *(["widths"] if rows.widths.any() else [])]
-    title = f"Last third of depth, step {comparison.step}, 95 % intervals over seeds and images"
-    output.print_table(title, columns, rows[columns].itertuples(index=False))
+    if output.on_terminal():
+        _draw(comparison)
+    else:
+        columns = [*(["step"] if rows.step.nunique() > 1 else []), *COLUMNS, *(["widths"] if rows.widths.any() else [])]
+        output.print_table("", columns, rows[columns].itertuples(index=False))
     if rows.empty:
         output.human().print("There is one arm alone: nothing to compare it with.")
     elif rows.n_seeds.min() < FEWEST_SEEDS:
         output.human().print(f"Of arms with fewer than {FEWEST_SEEDS} seeds no difference is called.")
+
+
+def _draw(comparison: Comparison) -> None:
+    """Tables on stdout, then in words what differs and what is found."""
+    from collapse_lab.report import words
+    from collapse_lab.report.sources import sources_of
+    from collapse_lab.report.terminal import differences, faults_told
+
+    columns = ("metric", "difference [95 %]", "depth", "steps", "verdict")
+    for contrast, rows in differences(comparison):
+        first = rows.iloc[0]
+        paired = "paired" if first.paired else "not paired"
+        title = f"{contrast}\nlast third of depth, step {first.step}, {first.n_seeds} seeds, {paired}"
+        output.draw_table(title, columns, [_cells(row) for _, row in rows.iterrows()])
+    console = output.human()
+    for sentence in words.sentences(comparison):
+        console.print(sentence, markup=False)
+    for line in faults_told(sources_of(comparison)):
+        console.print(line, markup=False)
+
+
+def _cells(row: pd.Series[Any]) -> tuple[Any, ...]:
+    from collapse_lab.metrics._metric import METRICS
+    from collapse_lab.report.words import interval, number, verdict
+
+    unit, told = METRICS[row.metric].unit, verdict(row)
+    if told.startswith("not called"):
+        told = f"not called; from {number(row.smallest, unit)} on it would be"
+    return row.metric, interval(row, unit), row.over_depth, row.over_steps, told

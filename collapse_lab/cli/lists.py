@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collapse_lab.models.layers import Layer
 
 app = typer.Typer(
-    help="What there is: models, recipes, layers, responses, metrics, data, sites and runs.", no_args_is_help=True
+    help="What there is: models, recipes, layers, responses, metrics, figures, data, sites and runs.",
+    no_args_is_help=True,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -88,6 +89,15 @@ def metrics(json: Json = False) -> None:
             (name, headline, facts.unit, f"{low} to {high}", facts.collapse_when or "–", facts.rows, facts.source)
         )
     _answer("metrics", ("name", "", "unit", "bounds", "collapse when", "rows", "source"), rows, json)
+
+
+@app.command()
+def figures(json: Json = False) -> None:
+    """What 'collapse-lab figure' draws."""
+    from collapse_lab.report.publication import FIGURES, options_of
+
+    rows = [(name, _first_line(FIGURES[name]), ", ".join(options_of(name))) for name in FIGURES]
+    _answer("figures", ("name", "what it shows", "options"), rows, json)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SCHEMA = 1
+UNBROKEN = ("depth", "steps", "last")
+"""Columns that stay on one line where others are folded."""
+NARROWEST = {"metric": 14}
+"""Letters to which a column is folded, at most; 10 where nothing else is said."""
 
 
 def print_json(kind: str, **content: Any) -> None:
@@ -24,27 +29,62 @@ def print_json(kind: str, **content: Any) -> None:
 
 def human() -> Console:
     """The console for people: stderr, so that stdout holds results alone."""
+    return _console(stderr=True, soft_wrap=True)
+
+
+def _console(**options: Any) -> Console:
+    """Where NO_COLOR is set, whatever its value, no escape code at all: no bold, no line that is redrawn."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    if os.environ.get("NO_COLOR"):
+        return Console(highlight=False, color_system=None, force_terminal=False, **options)
+    return Console(highlight=False, **options)
+
+
+def on_terminal() -> bool:
+    """Whether results are read by a person, not by a program."""
+    return sys.stdout.isatty()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table on stdout: drawn on a terminal, tab-separated anywhere else."""
-    if not sys.stdout.isatty():
-        print("\t".join(columns))
-        for row in rows:
-            print("\t".join(map(show, row)))
+    if on_terminal():
+        draw_table(title, columns, rows)
         return
-    from rich.console import Console
+    print("\t".join(columns))
+    for row in rows:
+        print("\t".join(map(show, row)))
+
+
+def draw_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A table on stdout for a person: numbers to the right, nothing cut off; columns without any value are left out."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_escaped(show(value)) for value in row))
-    Console(highlight=False).print(table)
+    listed = [tuple(row) for row in rows]
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    kept = [place for place in range(len(columns)) if not listed or any(row[place] not in ("", None) for row in listed)]
+    for place in kept:
+        numbers = bool(listed) and all(isinstance(row[place], int | float) for row in listed)
+        longest = max((len(show(row[place])) for row in listed), default=0)
+        table.add_column(
+            columns[place],
+            overflow="fold",
+            no_wrap=columns[place] in UNBROKEN,
+            min_width=min(longest, NARROWEST.get(columns[place], 10)),
+            justify="right" if numbers else "left",
+        )
+    for row in listed:
+        table.add_row(*(escape(show(row[place])) for place in kept))
+    _console().print(table)
 
 
 @contextmanager
@@ -69,12 +109,6 @@ def show(value: Any) -> str:
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as plain values."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _plain(value: Any) -> Any:

@@ -31,6 +31,7 @@ from collapse_lab.findings.contrast import (
 )
 from collapse_lab.findings.places import Align, Place, places_of
 from collapse_lab.findings.scores import PROBES, metrics_of
+from collapse_lab.findings.shown import comparison_html
 from collapse_lab.findings.uncertainty import LEVEL, half_width
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 
@@ -84,6 +85,15 @@ class Comparison:
         """The rows of the last step: all of them, unless several steps were compared."""
         rows: pd.DataFrame = self.table[self.table.step == self.table.step.max()]
         return rows
+
+    def __repr__(self) -> str:
+        arms = self.metrics.groupby("arm", sort=False).seed.nunique()
+        listed = ", ".join(f"{arm} ({count})" for arm, count in arms.items())
+        return f"{len(arms)} arms (seeds): {listed}; against {self.baseline}, step {self.table.step.max()}"
+
+    def _repr_html_(self) -> str:
+        """The primary tests, as a notebook shows them."""
+        return comparison_html(self.last, repr(self), FEWEST_SEEDS)
 
     def row(self, contrast: str, metric: str, site: str = SUMMARY, step: int | None = None) -> pd.Series[Any]:
         """One row of the table, of the last step unless another is given; raises LookupError where there is none."""

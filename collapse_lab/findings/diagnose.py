@@ -14,12 +14,17 @@ from typing import Any
 
 import pandas as pd
 
+from collapse_lab import markup
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.rules import KINDS, RULES, Rule, text_of
 from collapse_lab.findings.severity import STRUCTURE, Values, number
+from collapse_lab.findings.shown import FINDING, Findings, advised, finding_cells
 from collapse_lab.findings.table import analyze, checked
 from collapse_lab.findings.thresholds import Limits, limits, published
 from collapse_lab.stats.layer import LayerStats
+
+EVIDENCE = ("metric", "positions", "value", "low", "high", "status")
+"""What is shown of the rows that a finding rests on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,16 @@ class Finding:
     source: str
     fault: bool
     text: str
+
+    def __repr__(self) -> str:
+        mark = "!" if self.fault else "·"
+        return f"<{mark} {self.kind}: {self.site or 'the features'} {self.text}>"
+
+    def _repr_html_(self) -> str:
+        """What was found, and the rows it rests on."""
+        found = markup.table(FINDING, [finding_cells(self)], note=advised([self]))
+        rows = self.evidence[list(EVIDENCE)].itertuples(index=False)
+        return found + markup.table(EVIDENCE, rows, title="rests on")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +111,7 @@ def diagnose(
         _finding(RULES[place], site, held, bounds, _onset(history, (place, site)), table[table.step == last])
         for (place, site), held in history[last].items()
     ]
-    return sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site))
+    return Findings(sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site)))
 
 
 def unjudged(table: pd.DataFrame) -> dict[str, list[str]]:

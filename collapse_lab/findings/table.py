@@ -23,6 +23,7 @@ from collapse_lab.findings import registered as registered  # every metric, for 
 from collapse_lab.findings.influence import estimated_without_each
 from collapse_lab.findings.leading import participation_ratio_interval, stable_rank_interval
 from collapse_lab.findings.replicates import TIED, without_each
+from collapse_lab.findings.shown import MetricTable
 from collapse_lab.findings.uncertainty import NO_INTERVAL, Interval, interval_of
 from collapse_lab.metrics._metric import METRICS, SERIES, Measurement, measure
 from collapse_lab.runs import write_atomically
@@ -116,7 +117,7 @@ def analyze(
             rows.append({**where, **asdict(judged), **interval, "images_hash": stats.images_hash})
         if on_site is not None:
             on_site(site, positions)
-    return pd.DataFrame(rows)
+    return MetricTable(rows)
 
 
 def as_capture(measured: Capture | LayerStats) -> Capture:
