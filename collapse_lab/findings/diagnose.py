@@ -22,6 +22,13 @@ from collapse_lab.findings.thresholds import Limits, limits, published
 from collapse_lab.stats.layer import LayerStats
 
 
+READ = (
+    *("site", "positions", "n_images", "n_effective", "channels", "metric", "value", "status", "reason"),
+    *("low", "high"),
+)
+"""The columns that rules look at."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeldAgainst:
     """The null of a finding: its `name`, and what it gives `metric` at the site's `n_effective` rows."""
@@ -90,11 +97,11 @@ def diagnose(
     table = table[table.channels > 0]  # the probe's row has none
     if table.empty:
         raise ValueError("the table holds no metric of a layer: there is nothing to diagnose")
-    history = {step: _held(table[table.step == step], bounds) for step in sorted(table.step.unique().tolist())}
-    last = max(history)
+    last = table[table.step == table.step.max()]
+    holds = _held(last, bounds)
+    onset = _onsets(table, list(holds), bounds)
     found = [
-        _finding(RULES[place], site, held, bounds, _onset(history, (place, site)), table[table.step == last])
-        for (place, site), held in history[last].items()
+        _finding(RULES[place], site, held, bounds, onset[place, site], last) for (place, site), held in holds.items()
     ]
     return sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site))
 
@@ -119,30 +126,39 @@ def _held(table: pd.DataFrame, bounds: Limits) -> dict[tuple[int, str], _Held]:
     """(rule, site) -> what holds, at one step."""
     held: dict[tuple[int, str], _Held] = {}
     shared = {metric: table[table.metric == metric].groupby("site").value.max() for metric in STRUCTURE}
-    for (site, positions), part in table.groupby(["site", "positions"], sort=False):
-        values = _values(part)
+    for (site, positions), values in _values(table).items():
         for metric in STRUCTURE:
             if math.isnan(number(values, metric)):
                 values[metric] = shared[metric].get(site, math.nan)
         for place, rule in enumerate(RULES):
             severity = rule.severity(values, bounds)
-            key = (place, str(site))
+            key = (place, site)
             if severity is not None and (key not in held or severity > held[key].severity):
-                held[key] = _Held(severity=severity, positions=str(positions), values=values)
+                held[key] = _Held(severity=severity, positions=positions, values=values)
     return held
 
 
-def _values(part: pd.DataFrame) -> dict[str, Any]:
-    """What rules read of one site and policy: metrics by name, "low NAME" and "high NAME" of those with an interval."""
-    values: dict[str, Any] = dict(zip(part.metric, part.value, strict=True))
-    values |= {name: float(part[name].iloc[0]) for name in ("n_images", "n_effective", "channels")}
-    values |= {f"status {status}": True for status in part.status.unique()}
-    values |= {f"reason {metric}": reason for metric, reason in zip(part.metric, part.reason, strict=True)}
-    for end in ("low", "high"):
-        values |= {f"{end} {metric}": value for metric, value in zip(part.metric, part[end], strict=True)}
+def _values(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """What rules read of each site and policy: metrics by name, "low NAME" and "high NAME" of those with an interval.
+
+    Plain lists, as a frame is slow to cut a thousand times.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    columns = [table[name].tolist() for name in READ]
+    for site, positions, images, effective, channels, metric, value, status, reason, low, high in zip(
+        *columns, strict=True
+    ):
+        values = found.get((site, positions))
+        if values is None:
+            values = {"n_images": float(images), "n_effective": float(effective), "channels": float(channels)}
+            found[site, positions] = values
+        values[metric], values[f"status {status}"], values[f"reason {metric}"] = value, True, reason
+        values[f"low {metric}"], values[f"high {metric}"] = low, high
+    for values in found.values():
         # The null is a number, so the interval of the rank is one of its share.
-        values[f"{end} effective_rank_null_share"] = number(values, f"{end} effective_rank") / _null_rank(values)
-    return values
+        for end in ("low", "high"):
+            values[f"{end} effective_rank_null_share"] = number(values, f"{end} effective_rank") / _null_rank(values)
+    return found
 
 
 def _null_rank(values: Values) -> float:
@@ -194,10 +210,19 @@ def _clamped(severity: float) -> float:
     return min(1.0, max(0.0, severity))
 
 
-def _onset(history: Mapping[int, Mapping[tuple[int, str], _Held]], key: tuple[int, str]) -> int:
-    onset = max(history)
-    for step in sorted(history, reverse=True):
-        if key not in history[step]:
+def _onsets(table: pd.DataFrame, holds: list[tuple[int, str]], bounds: Limits) -> dict[tuple[int, str], int]:
+    """The first step from which each (rule, site) that holds at the last one held throughout.
+
+    From the last step backwards, at the sites that are still in question: a healthy site has no history to judge.
+    """
+    steps = sorted(table.step.unique().tolist(), reverse=True)
+    onset, open_ = dict.fromkeys(holds, steps[0]), list(holds)
+    part = table[table.site.isin({site for _, site in holds})]
+    for step in steps[1:]:
+        if not open_:
             break
-        onset = step
+        own = part[(part.step == step) & part.site.isin({site for _, site in open_})]
+        held = _held(own, bounds)
+        open_ = [key for key in open_ if key in held]
+        onset |= dict.fromkeys(open_, step)
     return onset

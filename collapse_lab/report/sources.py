@@ -12,7 +12,7 @@ import pandas as pd
 
 from collapse_lab.findings.compare import Comparison
 from collapse_lab.findings.contrast import Factors
-from collapse_lab.findings.table import read_table
+from collapse_lab.findings.table import COLUMNS, read_table
 from collapse_lab.runs import Run, read_lines
 
 
@@ -32,7 +32,7 @@ class Source:
 def read_sources(paths: Iterable[Path | str]) -> list[Source]:
     """The runs in these folders; a folder that only holds runs stands for all of them.
 
-    Raises FileNotFoundError for a folder without runs, or a run without a capture.
+    A run without a capture has an empty table. Raises FileNotFoundError for a folder without runs.
     """
     sources = _named([_read(Run(path)) for given in paths for path in _runs_in(Path(given))])
     if not sources:
@@ -53,10 +53,10 @@ def sources_of(comparison: Comparison) -> list[Source]:
 
 
 def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors | None]:
-    """Arm -> run folders, in the order of the runs, and the factors where all their combinations are there."""
+    """Arm -> folders of measured runs, in the order of the runs, and the factors where all combinations are there."""
     arms: dict[str, list[Path]] = {}
     factors: dict[str, dict[str, bool]] = {}
-    for source in sources:
+    for source in [source for source in sources if len(source.metrics)]:
         arms.setdefault(source.arm, []).append(source.run.path)
         if source.record.get("factors"):
             factors[source.arm] = source.record["factors"]
@@ -102,15 +102,13 @@ def _runs_in(path: Path) -> Iterator[Path]:
 
 def _read(run: Run) -> Source:
     record = run.read()
-    if not run.metrics.is_file():
-        raise FileNotFoundError(f"{run.path} has no metrics yet; make them with 'collapse-lab capture {run.path}'")
     series = read_table(run.series) if run.series.is_file() else pd.DataFrame()
     return Source(
         run=run,
         arm=record.get("arm", run.name),
         seed=record["seed"],
         record=record,
-        metrics=read_table(run.metrics),
+        metrics=read_table(run.metrics) if run.metrics.is_file() else pd.DataFrame(columns=list(COLUMNS)),
         series=series,
         log=read_lines(run.log),
     )

@@ -1,0 +1,35 @@
+// Axes and scales of line charts.
+import { logTicks, tick } from "./format.mjs";
+
+/** The range of a linear or logarithmic axis around what is drawn; a little air, and never no height. */
+export function rangeOf(low, high, log) {
+  if (low === null || high === null || !(low <= high)) return log ? [0.1, 1] : [0, 1];
+  if (log) return low === high ? [low / 2, high * 2] : [low / 1.1, high * 1.1];
+  const air = (high - low) * 0.06 || Math.abs(high) * 0.1 || 0.5;
+  return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
+}
+
+/** Numbers as uPlot takes them: null where there is none, or none that a logarithm has. */
+export function drawable(values, log) {
+  return values.map((value) => (Number.isFinite(value) && (!log || value > 0) ? value : null));
+}
+
+/** Places along an axis of names that leave each name `room` of the `width`. */
+export function places(count, width, room) {
+  const step = Math.max(1, Math.ceil((count * room) / Math.max(1, width)));
+  return Array.from({ length: Math.ceil(count / step) }, (_, place) => place * step);
+}
+
+/** Labels of ticks. */
+export function labels(splits, log) {
+  return log ? logTicks(splits) : splits.map(tick);
+}
+
+/** The place of the number nearest to x in ascending numbers. */
+export function nearest(numbers, x) {
+  let best = 0;
+  for (let place = 1; place < numbers.length; place++) {
+    if (Math.abs(numbers[place] - x) < Math.abs(numbers[best] - x)) best = place;
+  }
+  return best;
+}
