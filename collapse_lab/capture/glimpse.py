@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from collapse_lab.capture.maps import Maps
-from collapse_lab.capture.packing import below, unpack_rows, unpack_stats
+from collapse_lab.capture.packing import Packed, unpack_rows, unpack_stats
 from collapse_lab.capture.store import ROWS, STATS
 from collapse_lab.runs import read_json
 from collapse_lab.stats.layer import LayerStats
@@ -37,21 +38,21 @@ def glimpse(folder: Path, sites: Sequence[str]) -> Glimpse:
         raise ValueError(f"{folder} holds no whole capture ({error}); capture it again") from None
 
 
-def _read(record: dict, stats: safe_open, rows: safe_open, sites: Sequence[str]) -> Glimpse:
+def _read(record: dict[str, Any], stats: Any, rows: Any, sites: Sequence[str]) -> Glimpse:
     policies: dict[str, list[str]] = {}
     for site, policy in record["keys"]:
         policies.setdefault(site, []).append(policy)
+    numbers, kept = list(stats.keys()), list(rows.keys())
     found, values, ids = {}, {}, {}
     for site in [site for site in sites if site in policies]:
-        kept = [own for policy in policies[site] if (own := _under(rows, f"{site}|{policy}|rows."))]
-        own = below(f"{site}|{policies[site][0]}|", _under(stats, f"{site}|{policies[site][0]}|", whole=True))
-        found[site] = unpack_stats(own, unpack_rows(kept[0]) if kept else None)
-        if f"{site}|maps.values" in rows.keys():  # noqa: SIM118  (safe_open is no mapping)
+        samples = [own for policy in policies[site] if (own := _under(rows, kept, f"{site}|{policy}|rows."))]
+        own = _under(stats, numbers, f"{site}|{policies[site][0]}|")
+        found[site] = unpack_stats(own, unpack_rows(samples[0]) if samples else None)
+        if f"{site}|maps.values" in kept:
             values[site], ids[site] = (rows.get_tensor(f"{site}|maps.{name}") for name in ("values", "id"))
     return Glimpse(stats=found, maps=Maps(limit=record["maps"], values=values, id=ids))
 
 
-def _under(file: safe_open, prefix: str, whole: bool = False) -> dict:
-    """The tensors of these names, without the prefix unless `whole`."""
-    names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-    return {name if whole else name.removeprefix(prefix): file.get_tensor(name) for name in names}
+def _under(file: Any, names: Sequence[str], prefix: str) -> Packed:
+    """The tensors of the names that begin so, without this beginning."""
+    return {name.removeprefix(prefix): file.get_tensor(name) for name in names if name.startswith(prefix)}

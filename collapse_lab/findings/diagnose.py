@@ -7,7 +7,7 @@ thresholds.toml.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from collapse_lab.findings.table import analyze, checked
 from collapse_lab.findings.thresholds import Limits, limits, published
 from collapse_lab.stats.layer import LayerStats
 
-
 READ = (
     *("site", "positions", "n_images", "n_effective", "channels", "metric", "value", "status", "reason"),
     *("low", "high"),
 )
 """The columns that rules look at."""
+JUDGED = frozenset(metric for rule in RULES for metric in rule.metrics)
+"""The metrics that rules look at, besides statuses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,10 @@ class _Held:
     values: Values
 
 
+Holds = dict[tuple[int, str], _Held]
+"""(place of the rule, site) -> what holds."""
+
+
 def diagnose(
     measured: pd.DataFrame | Capture | LayerStats, *, thresholds: Mapping[str, float] | Path | str | None = None
 ) -> list[Finding]:
@@ -100,8 +105,10 @@ def diagnose(
     last = table[table.step == table.step.max()]
     holds = _held(last, bounds)
     onset = _onsets(table, list(holds), bounds)
+    evidence = _evidence(last, holds)
     found = [
-        _finding(RULES[place], site, held, bounds, onset[place, site], last) for (place, site), held in holds.items()
+        _finding(RULES[place], site, held, bounds, onset[place, site], rows)
+        for ((place, site), held), rows in zip(holds.items(), evidence, strict=True)
     ]
     return sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site))
 
@@ -122,16 +129,21 @@ def unjudged(table: pd.DataFrame) -> dict[str, list[str]]:
     return {kind: sites for kind, sites in found.items() if sites}
 
 
-def _held(table: pd.DataFrame, bounds: Limits) -> dict[tuple[int, str], _Held]:
-    """(rule, site) -> what holds, at one step."""
-    held: dict[tuple[int, str], _Held] = {}
-    shared = {metric: table[table.metric == metric].groupby("site").value.max() for metric in STRUCTURE}
-    for (site, positions), values in _values(table).items():
+def _held(table: pd.DataFrame, bounds: Limits, rules: Iterable[int] = range(len(RULES))) -> Holds:
+    """(rule, site) -> what holds of these rules, at one step."""
+    held: Holds = {}
+    found = _values(table)
+    shared: dict[tuple[str, str], float] = {}
+    for (site, _), values in found.items():
+        for metric in STRUCTURE:
+            if not math.isnan(value := number(values, metric)):
+                shared[site, metric] = max(value, shared.get((site, metric), -math.inf))
+    for (site, positions), values in found.items():
         for metric in STRUCTURE:
             if math.isnan(number(values, metric)):
-                values[metric] = shared[metric].get(site, math.nan)
-        for place, rule in enumerate(RULES):
-            severity = rule.severity(values, bounds)
+                values[metric] = shared.get((site, metric), math.nan)
+        for place in rules:
+            severity = RULES[place].severity(values, bounds)
             key = (place, site)
             if severity is not None and (key not in held or severity > held[key].severity):
                 held[key] = _Held(severity=severity, positions=positions, values=values)
@@ -166,9 +178,30 @@ def _null_rank(values: Values) -> float:
     return number(values, "effective_rank") / share if share > 0 else math.nan
 
 
-def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, table: pd.DataFrame) -> Finding:
-    rows = table[(table.site == site) & table.metric.isin(rule.metrics)]
-    elsewhere = rows.metric.isin(STRUCTURE) & rows.value.notna()
+def _evidence(table: pd.DataFrame, holds: Holds) -> Iterator[pd.DataFrame]:
+    """The rows that each of these rests on: cut out together, as a cut costs as much whatever its size."""
+    columns = zip(*(table[name].tolist() for name in ("site", "metric", "positions", "value")), strict=True)
+    rows: dict[str, list[tuple[int, str, str, float]]] = {}
+    for place, (site, metric, positions, value) in enumerate(columns):
+        rows.setdefault(site, []).append((place, metric, positions, value))
+    chosen = []
+    for (place, site), held in holds.items():
+        metrics = RULES[place].metrics
+        chosen.append(
+            [
+                row
+                for row, metric, positions, value in rows[site]
+                if metric in metrics
+                and (positions == held.positions or (metric in STRUCTURE and not math.isnan(value)))
+            ]
+        )
+    whole, start = table.iloc[[row for each in chosen for row in each]], 0
+    for each in chosen:
+        yield whole.iloc[start : start + len(each)]
+        start += len(each)
+
+
+def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, evidence: pd.DataFrame) -> Finding:
     low, high = _interval(rule, held.values, bounds)
     null = _null_rank(held.values)
     against = HeldAgainst(
@@ -184,7 +217,7 @@ def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, tab
         severity_low=low,
         severity_high=high,
         onset=onset,
-        evidence=rows[(rows.positions == held.positions) | elsewhere],
+        evidence=evidence,
         thresholds={name: bounds[name] for name in rule.thresholds},
         null=against if "effective_rank_null_share" in rule.metrics and not math.isnan(null) else None,
         advice=rule.advice,
@@ -217,12 +250,13 @@ def _onsets(table: pd.DataFrame, holds: list[tuple[int, str]], bounds: Limits) -
     """
     steps = sorted(table.step.unique().tolist(), reverse=True)
     onset, open_ = dict.fromkeys(holds, steps[0]), list(holds)
-    part = table[table.site.isin({site for _, site in holds})]
+    judged = table.metric.isin(JUDGED) | table.status.isin(["degenerate", "non_finite"])
+    part = table.loc[judged & table.site.isin({site for _, site in holds}), ["step", *READ]]
     for step in steps[1:]:
         if not open_:
             break
         own = part[(part.step == step) & part.site.isin({site for _, site in open_})]
-        held = _held(own, bounds)
+        held = _held(own, bounds, {place for place, _ in open_})
         open_ = [key for key in open_ if key in held]
         onset |= dict.fromkeys(open_, step)
     return onset

@@ -11,7 +11,20 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("assets")
 MODULES = (
     *("format", "decode", "store", "state", "shape", "colour", "dom", "theme", "lazy", "csv", "tables", "picture"),
-    *("scales", "charts", "link", "heatmap", "arms", "search", "figure", "sitechoice", "depth", "training", "spectra", "channels"),
+    *(
+        "scales",
+        "charts",
+        "link",
+        "heatmap",
+        "arms",
+        "search",
+        "figure",
+        "sitechoice",
+        "depth",
+        "training",
+        "spectra",
+        "channels",
+    ),
     *("mosaic", "drill", "main"),
 )
 """In the order of what they need: each imports from those before it only, so that they work as one script."""

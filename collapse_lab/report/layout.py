@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from collapse_lab.capture.sites import kind_of
-from collapse_lab.findings.compare import SCORES
 from collapse_lab.findings.diagnose import Finding
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 from collapse_lab.report.sources import Source
@@ -20,8 +20,8 @@ DETAILED = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The axes of a page's arrays. `sites` come shallow to deep; `detailed` are places among them, ascending; `policies`
-    are the position policies of all runs; `policy` gives each headline metric the one it is drawn under."""
+    """The axes of a page's arrays. `sites` come shallow to deep; `detailed` are places among them, ascending;
+    `policies` are the position policies of all runs; `policy` gives each headline metric the one it is drawn under."""
 
     sources: Sequence[Source]
     arms: Sequence[str]
@@ -35,11 +35,11 @@ class Layout:
     others: Sequence[str]
     """Metrics that are not headline ones, in their own order."""
 
-    @property
+    @cached_property
     def kinds(self) -> list[str]:
         return [kind_of(site) for site in self.sites]
 
-    @property
+    @cached_property
     def chosen(self) -> list[str]:
         """The names of the detailed sites."""
         return [self.sites[place] for place in self.detailed]
@@ -47,7 +47,7 @@ class Layout:
 
 def layout_of(sources: Sequence[Source], found: Sequence[Sequence[Finding]]) -> Layout:
     """The layout of these runs and of what was found in each of them."""
-    tables = [layers(source.metrics) for source in sources]
+    tables = [source.layers for source in sources]
     sites = _sites(tables)
     names = list(sites.index)
     measured = {name for table in tables for name in table.metric.unique()}
@@ -60,18 +60,9 @@ def layout_of(sources: Sequence[Source], found: Sequence[Sequence[Finding]]) -> 
         channels=[int(count) for count in sites.channels],
         detailed=worst(names, [each for own in found for each in own], DETAILED),
         policies=list(dict.fromkeys(policy for table in tables for policy in table.positions.unique())),
-        policy={metric: policy for metric in HEADLINE if (policy := _policy(tables, metric))},
+        policy=_policies([source.last for source in sources]),
         others=[name for name in METRICS if name in measured and name not in HEADLINE],
     )
-
-
-def layers(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows about sites: neither those of the last map nor scores of probes."""
-    return table[(table.site != "") & ~table.metric.isin(SCORES)] if len(table) else table
-
-
-def last_step(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table.step == table.step.max()] if len(table) else table
 
 
 def worst(sites: Sequence[str], findings: Sequence[Finding], most: int) -> list[int]:
@@ -98,12 +89,17 @@ def _sites(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return whole.sort_values("depth", kind="stable")
 
 
-def _policy(tables: Sequence[pd.DataFrame], metric: str) -> str:
-    """The first policy in which most sites have a value at the last step; "" where none was measured."""
-    rows = [last_step(table) for table in tables]
-    own = [table[table.metric == metric] for table in rows if len(table)]
-    if not own or all(table.empty for table in own):
-        return ""
-    whole = pd.concat(own)
-    counted = whole.value.notna().groupby(whole.positions, sort=False).sum()
-    return str(counted.idxmax())
+def _policies(tables: Sequence[pd.DataFrame]) -> dict[str, str]:
+    """Headline metric -> the first policy in which most sites have a value at the last step, of those measured."""
+    parts = [table.loc[table.metric.isin(HEADLINE), ["metric", "positions", "value"]] for table in tables if len(table)]
+    if not parts:
+        return {}
+    whole = pd.concat(parts)
+    counts = whole.groupby(["metric", "positions"], sort=False).value.count()
+    counted = list(zip(counts.index.tolist(), counts.tolist(), strict=True))
+    found: dict[str, str] = {}
+    for metric in HEADLINE:
+        own = {str(key[1]): int(count) for key, count in counted if key[0] == metric}
+        if own:
+            found[metric] = max(own, key=lambda policy: own[policy])  # of several, the first of the table
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,12 @@ from collapse_lab.report.figures import COLOURS, DASHES
 from collapse_lab.report.layout import DETAILED, Layout, layout_of
 from collapse_lab.report.packing import script_text
 from collapse_lab.report.payload import payload
+from collapse_lab.report.payload_metrics import last_values
 from collapse_lab.report.payload_pictures import Pictures
 from collapse_lab.report.sources import Source, arms_of, read_sources, sources_of
 from collapse_lab.runs import write_text
+
+DATA = '<script type="application/json" id="data">'
 
 
 def report(
@@ -32,7 +36,7 @@ def report(
     """Write the page of these runs (folders, or a folder of runs) or of a comparison; returns its path.
 
     Runs are grouped by the arm in their record and compared with `baseline` (the first arm without it). The page loads
-    nothing; its tables are readable without JavaScript. `pictures` gives the pixels of images by their identities, for
+    nothing; its tables are readable without JavaScript. `pictures(folders, identities)` gives the pixels of images, for
     thumbnails; `baselines` is the table of `cl.baselines`, shown beside the probes. Runs without a capture, that are
     still training, or whose arms have no site in common are shown as far as they go, and the page says so. Raises
     FileNotFoundError for runs that are not there, LookupError for an unknown baseline.
@@ -61,12 +65,13 @@ def render(
     """The page as text; `why_not` says why several arms come without a comparison."""
     found = verdict.findings_of(sources)
     layout = layout_of(sources, found)
+    last = last_values(layout)
     return _template().render(
         title=title,
         policy=assets.policy(),
         style=assets.style(),
         script=assets.script(),
-        payload=script_text(payload(layout, found, pictures)),
+        payload=script_text(payload(layout, last, found, pictures)),
         notes=provenance.notes(sources, comparison, why_not),
         verdicts=verdict.verdicts(layout.arms, sources, found),
         sentences=words.sentences(comparison) if comparison else [],
@@ -77,8 +82,8 @@ def render(
         factors=bool(comparison and comparison.factors),
         probes=sections.probes(layout),
         baselines=sections.baseline_rows(baselines) if baselines is not None else None,
-        idle=sections.idle_channels(layout),
-        layers={arm: sections.layers_of(layout, arm) for arm in layout.arms},
+        idle=sections.idle_channels(layout, last),
+        layers={arm: sections.layers_of(layout, last, arm) for arm in layout.arms},
         left_out=max(0, len(layout.sites) - DETAILED),
         facts=sections.metric_facts(),
         runs=provenance.run_rows(sources),
@@ -88,6 +93,16 @@ def render(
         spoken=verdict.spoken,
         measured_of=verdict.measured_of,
     )
+
+
+def weights(page: Path) -> dict[str, int]:
+    """The bytes of each part of a page's data, and of the text around them, the heaviest first."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index(DATA) + len(DATA)
+    document = text[start : text.index("</script>", start)]
+    sizes = {name: len(script_text(part)) for name, part in json.loads(document).items()}
+    sizes["text"] = len(text) - len(document)
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 @cache
@@ -121,7 +136,7 @@ def _legend(layout: Layout) -> list[tuple[str, int, int, int]]:
         (
             arm,
             place % len(COLOURS),
-            place // len(COLOURS) % len(DASHES),
+            place % len(DASHES),
             sum(source.arm == arm for source in layout.sources),
         )
         for place, arm in enumerate(layout.arms)

@@ -10,9 +10,9 @@ import numpy as np
 from collapse_lab.findings.compare import LAST_THIRD
 from collapse_lab.findings.diagnose import Finding
 from collapse_lab.report.figures import COLOURS, DASHES
-from collapse_lab.report.layout import Layout, last_step
+from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Packed, packed
-from collapse_lab.report.payload_metrics import STATUSES, facts_of, headline_arrays, last_arrays
+from collapse_lab.report.payload_metrics import STATUSES, Last, facts_of, headline_arrays, last_arrays
 from collapse_lab.report.payload_pictures import Pictures, picture_arrays
 from collapse_lab.report.payload_series import series_arrays
 from collapse_lab.report.sources import Source
@@ -21,12 +21,14 @@ from collapse_lab.report.verdict import records
 LOSS_POINTS = 400
 
 
-def payload(layout: Layout, found: Sequence[list[Finding]], pictures: Pictures | None = None) -> dict[str, Any]:
-    """The document: axes as lists, arrays as `packing.Packed`; every number that counts a place counts in those lists."""
+def payload(
+    layout: Layout, last: Last, found: Sequence[list[Finding]], pictures: Pictures | None = None
+) -> dict[str, Any]:
+    """The document: axes as lists, arrays as `packing.Packed`; a number that says a place counts in those lists."""
     places = {site: place for place, site in enumerate(layout.sites)}
     return {
         "arms": [
-            {"name": arm, "colour": place % len(COLOURS), "dash": place // len(COLOURS) % len(DASHES)}
+            {"name": arm, "colour": place % len(COLOURS), "dash": place % len(DASHES)}
             for place, arm in enumerate(layout.arms)
         ],
         "runs": [_run(layout, source) for source in layout.sources],
@@ -41,7 +43,7 @@ def payload(layout: Layout, found: Sequence[list[Finding]], pictures: Pictures |
         "statuses": list(STATUSES),
         "metrics": facts_of(layout),
         "headline": headline_arrays(layout),
-        "last": last_arrays(layout),
+        "last": last_arrays(last),
         "series": series_arrays(layout),
         "pictures": picture_arrays(layout, pictures),
         "findings": records(layout.sources, found, places),
@@ -49,7 +51,7 @@ def payload(layout: Layout, found: Sequence[list[Finding]], pictures: Pictures |
 
 
 def _run(layout: Layout, source: Source) -> dict[str, Any]:
-    table = last_step(source.metrics)
+    table = source.last
     step, loss = _loss(source)
     return {
         "name": source.run.name,
@@ -65,8 +67,8 @@ def _run(layout: Layout, source: Source) -> dict[str, Any]:
 def _loss(source: Source) -> tuple[Packed, Packed]:
     """(steps, losses) of at most 400 records, evenly spread."""
     records = [record for record in source.log if isinstance(record.get("loss"), int | float)]
-    chosen = np.unique(np.linspace(0, len(records) - 1, LOSS_POINTS).astype(int)) if records else []
-    kept = [records[place] for place in chosen]
+    last, points = len(records) - 1, range(LOSS_POINTS if records else 0)
+    kept = [records[place] for place in sorted({place * last // (LOSS_POINTS - 1) for place in points})]
     numbers = (np.asarray([record[name] for record in kept], dtype=float) for name in ("step", "loss"))
     step, loss = (packed(each, "f4") for each in numbers)
     return step, loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from collapse_lab.findings.compare import PRIMARY
 from collapse_lab.metrics._metric import HEADLINE, METRICS
-from collapse_lab.report.layout import Layout, last_step, layers
+from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Array, packed
 
 STATUSES = ("", "ok", "biased", "capped", "degenerate", "insufficient", "non_finite")
@@ -47,8 +48,7 @@ def headline_arrays(layout: Layout) -> dict[str, Any]:
     numbers = {name: np.full(shape, np.nan, dtype=np.float32) for name in ("value", "low", "high")}
     status = np.zeros(shape, dtype=np.uint8)
     for run, source in enumerate(layout.sources):
-        rows = layers(source.metrics)
-        rows = rows[rows.metric.isin(metrics)] if len(rows) else rows
+        rows = source.layers[source.layers.metric.isin(metrics)]
         if rows.empty:
             continue
         metric = _places(rows.metric, metrics)
@@ -63,19 +63,34 @@ def headline_arrays(layout: Layout) -> dict[str, Any]:
     return arrays | {"status": packed(status, "u1")}
 
 
-def last_arrays(layout: Layout) -> dict[str, Any]:
-    """At each run's last step: value float32 and status (metric, policy, run, detailed site), reason: a place in
-    `reasons`; rest: value float32 (headline metric, run, site) of every site."""
+@dataclass(frozen=True, kw_only=True)
+class Last:
+    """At each run's last step: `value` float32, `status` (a place in STATUSES) and `reason` (a place in `reasons`), all
+    (metric, policy, run, detailed site); `rest` float32 (headline metric, run, site): the value of every site."""
+
+    value: Array
+    status: Array
+    reason: Array
+    reasons: list[str]
+    rest: Array
+
+
+def last_values(layout: Layout) -> Last:
+    """Every metric of every run at its last step."""
     metrics, sites, policies = names_of(layout), layout.chosen, list(layout.policies)
     shape = (len(metrics), len(policies), len(layout.sources), len(sites))
     value, status = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=np.uint8)
     reason, reasons = np.zeros(shape, dtype=np.uint16), {"": 0}
     rest = np.full((len(layout.policy), len(layout.sources), len(layout.sites)), np.nan, dtype=np.float32)
     for run, source in enumerate(layout.sources):
-        rows = last_step(layers(source.metrics))
+        rows = source.last
         if rows.empty:
             continue
-        metric, site, policy = _places(rows.metric, metrics), _places(rows.site, sites), _places(rows.positions, policies)
+        metric, site, policy = (
+            _places(rows.metric, metrics),
+            _places(rows.site, sites),
+            _places(rows.positions, policies),
+        )
         values = rows.value.to_numpy(dtype=np.float32)
         kept = (metric >= 0) & (site >= 0)
         where = (metric[kept], policy[kept], run, site[kept])
@@ -85,13 +100,13 @@ def last_arrays(layout: Layout) -> dict[str, Any]:
         main = (metric >= 0) & (metric < len(drawn))
         main[main] = np.asarray(drawn, dtype=int)[metric[main]] == policy[main]
         rest[metric[main], run, _places(rows.site, layout.sites)[main]] = values[main]
-    return {
-        "value": packed(value, "f4"),
-        "status": packed(status, "u1"),
-        "reason": packed(reason, "u2"),
-        "reasons": list(reasons),
-        "rest": packed(rest, "f4"),
-    }
+    return Last(value=value, status=status, reason=reason, reasons=list(reasons), rest=rest)
+
+
+def last_arrays(last: Last) -> dict[str, Any]:
+    """The same, packed."""
+    kinds = {"value": "f4", "status": "u1", "reason": "u1" if len(last.reasons) < 256 else "u2", "rest": "f4"}
+    return {name: packed(getattr(last, name), kind) for name, kind in kinds.items()} | {"reasons": last.reasons}
 
 
 def _places(column: pd.Series[Any], among: Sequence[Any]) -> Array:

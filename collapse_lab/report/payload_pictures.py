@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ MOST_MAP_BYTES = 650_000
 """Of all feature maps of one page: 12 sites of 64 maps for two images and two arms."""
 THUMBNAIL, DOMINATING = 48, 8
 
-Pictures = Callable[[Sequence[int]], Mapping[int, Array]]
-"""Identities of images -> the images that are found, (channel, height, width) uint8."""
+Pictures = Callable[[Sequence[Path], Sequence[int]], Mapping[int, Array]]
+"""(run folders, identities of images) -> the images that are found, (channel, height, width) uint8."""
 
 
 def picture_arrays(layout: Layout, pictures: Pictures | None) -> dict[str, Any]:
@@ -61,10 +62,8 @@ def picture_arrays(layout: Layout, pictures: Pictures | None) -> dict[str, Any]:
         "correlation_channels": packed(numbers, "u4"),
         **maps,
         "images": [str(image) for image in maps["images"]],
-        "dominating": [
-            [each and [[str(image), share] for image, share in each] for each in own] for own in dominating
-        ],
-        "thumbnails": _thumbnails(pictures, list(dict.fromkeys(wanted))),
+        "dominating": [[each and [[str(image), share] for image, share in each] for each in own] for own in dominating],
+        "thumbnails": _thumbnails(pictures, layout, list(dict.fromkeys(wanted))),
     }
 
 
@@ -73,8 +72,8 @@ def widest(layout: Layout, most: int) -> list[int]:
     chosen = set(layout.chosen)
     spread: dict[str, list[float]] = {}
     for source in layout.sources:
-        table = source.metrics
-        rows = table[(table.metric == "effective_rank") & table.site.isin(chosen)] if len(table) else table
+        table = source.layers
+        rows = table[(table.metric == "effective_rank") & table.site.isin(chosen)]
         for site, value, channels in zip(rows.site, rows.value, rows.channels, strict=True):
             if not math.isnan(value):
                 spread.setdefault(site, []).append(value / channels)
@@ -99,7 +98,8 @@ def _alike(matrix: Tensor) -> Array:
     """An order of channels along the first direction of their correlations."""
     if len(matrix) < 2:
         return np.arange(len(matrix))
-    return torch.linalg.eigh(matrix).eigenvectors[:, -1].argsort(stable=True).numpy()
+    order: Array = torch.linalg.eigh(matrix).eigenvectors[:, -1].argsort(stable=True).numpy()
+    return order
 
 
 def _first_runs(layout: Layout) -> list[int]:
@@ -112,8 +112,7 @@ def _first_runs(layout: Layout) -> list[int]:
 
 def _folder(source: Source) -> Any:
     """The capture of the last step that the tables have, None where it was not kept."""
-    steps = source.metrics.step if len(source.metrics) else []
-    return source.run.captures().get(int(max(steps))) if len(steps) else None
+    return source.run.captures().get(int(source.last.step.max())) if len(source.last) else None
 
 
 def _glimpse(source: Source, sites: Sequence[str]) -> Glimpse:
@@ -124,8 +123,8 @@ def _glimpse(source: Source, sites: Sequence[str]) -> Glimpse:
 
 
 def _maps(seen: Sequence[Glimpse], sites: Sequence[str]) -> dict[str, Any]:
-    """maps: for each run and site uint8 (image, channel, side, side), each image scaled by itself, or null where none were
-    kept or there is no room; images: the identities, the same in every run."""
+    """maps: for each run and site uint8 (image, channel, side, side), each image scaled by itself, or null where none
+    were kept or there is no room; images: the identities, the same in every run."""
     kept = [set(own.maps.id[site].tolist()) for own in seen for site in own.maps.id]
     images = sorted(set.intersection(*kept))[:MAP_IMAGES] if kept else []
     maps: list[list[Packed | None]] = [[None] * len(sites) for _ in seen]
@@ -180,10 +179,11 @@ def _heaviest(stats: LayerStats) -> list[tuple[int, float]]:
     return [(int(images[place]), float(share)) for share, place in zip(shares, places, strict=True)]
 
 
-def _thumbnails(pictures: Pictures | None, wanted: Sequence[int]) -> dict[str, str]:
+def _thumbnails(pictures: Pictures | None, layout: Layout, wanted: Sequence[int]) -> dict[str, str]:
     if pictures is None or not wanted:
         return {}
-    return {str(image): _png(pixels) for image, pixels in pictures(wanted).items()}
+    found = pictures([source.run.path for source in layout.sources], wanted)
+    return {str(image): _png(pixels) for image, pixels in found.items()}
 
 
 def _png(pixels: Array) -> str:

@@ -27,19 +27,20 @@ def series_arrays(layout: Layout) -> dict[str, Any]:
     widths = [layout.channels[place] for place in layout.detailed]
     chosen = [ranks(width) for width in widths]
     rank = np.zeros((len(sites), POINTS), dtype=np.uint32)
-    for site, own in enumerate(chosen):
-        rank[site, : len(own)] = own
+    for place, own in enumerate(chosen):
+        rank[place, : len(own)] = own
     shape = (len(layout.sources), len(steps), len(sites))
     spectra, floor = np.full((*shape, POINTS), np.nan), np.full(shape, np.nan, dtype=np.float32)
     variances = np.full((shape[0], shape[2], POINTS), np.nan)
     for run, source in enumerate(layout.sources):
-        for (name, step, site), (values, least) in _curves(source.series, sites).items():
+        last = int(source.series.step.max()) if len(source.series) else 0
+        for (name, at, site), (values, least) in _curves(source.series, sites).items():
             place = sites.index(site)
             own = chosen[place][chosen[place] <= len(values)]
-            if name == "singular_values" and step in steps:
-                spectra[run, steps.index(step), place, : len(own)] = values[own - 1]
-                floor[run, steps.index(step), place] = least
-            elif name == "channel_variance" and step == source.series.step.max():
+            if name == "singular_values" and at in steps:
+                spectra[run, steps.index(at), place, : len(own)] = values[own - 1]
+                floor[run, steps.index(at), place] = least
+            elif name == "channel_variance" and at == last:
                 variances[run, place, : len(own)] = np.sort(values)[::-1][own - 1]
     (spectrum_codes, spectrum_ends), (variance_codes, variance_ends) = log_codes(spectra), log_codes(variances)
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +15,10 @@ from collapse_lab.findings.contrast import COMPARED
 from collapse_lab.findings.worth import worth
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 from collapse_lab.report import words
-from collapse_lab.report.layout import Layout, last_step
+from collapse_lab.report.layout import Layout
+from collapse_lab.report.packing import Array
+from collapse_lab.report.payload_metrics import Last, names_of
 
-LISTED = 60
-"""Sites in a written table; the rest can be paged through where scripts run, and stand in metrics.parquet."""
 IDLE = ("dead_channels", "saturated_channels", "redundant_channels", "lazy_channels")
 """Channels that do no work of their own."""
 
@@ -124,50 +123,47 @@ def baseline_rows(table: pd.DataFrame) -> Table:
     return Table(columns=["features", "score", "value", "seeds", "images"], rows=rows, numbers=frozenset({2, 3, 4}))
 
 
-def layers_of(layout: Layout, arm: str) -> Table:
+def layers_of(layout: Layout, last: Last, arm: str) -> Table:
     """Plain values of the headline metrics at the last step, means over seeds, of the detailed sites."""
-    tables = [last_step(source.metrics) for source in layout.sources if source.arm == arm and len(source.metrics)]
-    sites, metrics = layout.chosen, list(layout.policy)
-    values = [_mean_over(tables, metric, layout.policy[metric], sites) for metric in metrics]
+    metrics = list(layout.policy)
+    columns = [_means(layout, last, metric, arm) for metric in metrics]
     rows = [
-        [site, str(layout.channels[place]), *(_cell(column[row]) for column in values)]
-        for row, (place, site) in enumerate(zip(layout.detailed, sites, strict=True))
+        [site, str(layout.channels[place]), *(_cell(float(column[row])) for column in columns)]
+        for row, (place, site) in enumerate(zip(layout.detailed, layout.chosen, strict=True))
     ]
     return Table(columns=["site", "channels", *metrics], rows=rows, numbers=frozenset(range(1, 2 + len(metrics))))
 
 
-def idle_channels(layout: Layout) -> Table:
-    """Shares of channels without work at the last step, means over seeds, worst site of each arm and kind of idleness."""
+def idle_channels(layout: Layout, last: Last) -> Table:
+    """Shares of channels without work at the last step, means over seeds, at the worst site of each arm."""
+    known = [metric for metric in IDLE if metric in names_of(layout)]
     rows = []
     for arm in layout.arms:
-        tables = [last_step(source.metrics) for source in layout.sources if source.arm == arm and len(source.metrics)]
-        cells = []
-        for metric in IDLE:
-            sites = _kind_of(layout, metric)
-            means = _mean_over(tables, metric, layout.policy.get("dead_channels", ""), sites)
-            known = [(value, site) for value, site in zip(means, sites, strict=True) if not math.isnan(value)]
-            value, site = max(known, default=(math.nan, ""))
-            cells.append("–" if not site else f"{words.number(value, 'share')}" + (f" at {site}" if value else ""))
-        rows.append([arm, *cells])
-    return Table(columns=["arm", *IDLE], rows=rows)
+        rows.append([arm, *(_worst(layout, _means(layout, last, metric, arm), metric) for metric in known)])
+    return Table(columns=["arm", *known], rows=rows)
 
 
-def _kind_of(layout: Layout, metric: str) -> list[str]:
-    """The detailed sites of the kind that the metric is judged at, all where there are none."""
-    kinds = dict(zip(layout.sites, layout.kinds, strict=True))
-    own = [site for site in layout.chosen if kinds[site] == PRIMARY.get(metric, "act")]
-    return own or layout.chosen
+def _worst(layout: Layout, means: Array, metric: str) -> str:
+    """The largest share and where, among the detailed sites of the kind that the metric is judged at, if any."""
+    kinds = [layout.kinds[place] for place in layout.detailed]
+    kind = PRIMARY.get(metric, "act")
+    places = [place for place, own in enumerate(kinds) if own == kind] or list(range(len(kinds)))
+    shares = [(float(means[place]), place) for place in places if not math.isnan(means[place])]
+    if not shares:
+        return "–"
+    value, place = max(shares)
+    return words.number(value, "share") + (f" at {layout.chosen[place]}" if value else "")
 
 
-def _mean_over(tables: Sequence[pd.DataFrame], metric: str, policy: str, sites: Sequence[str]) -> list[float]:
-    columns = []
-    for table in tables:
-        rows = table[(table.metric == metric) & (table.positions == policy)]
-        known = dict(zip(rows.site, rows.value, strict=True))
-        columns.append([float(known.get(site, math.nan)) for site in sites])
-    if not columns:
-        return [math.nan] * len(sites)
-    return [float(value) for value in np.mean(columns, axis=0)]
+def _means(layout: Layout, last: Last, metric: str, arm: str) -> Array:
+    """(detailed site,) means over the seeds of an arm, NaN where one of them has no value."""
+    policy = layout.policy.get(metric) or layout.policies[0]
+    runs = [run for run, source in enumerate(layout.sources) if source.arm == arm and len(source.last)]
+    if not runs:
+        return np.full(len(layout.detailed), np.nan)
+    values = last.value[names_of(layout).index(metric), layout.policies.index(policy)]
+    means: Array = values[runs].astype(float).mean(axis=0)
+    return means
 
 
 def _cell(value: float) -> str:

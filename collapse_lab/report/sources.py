@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from collapse_lab.findings.compare import Comparison
+from collapse_lab.findings.compare import SCORES, Comparison
 from collapse_lab.findings.contrast import Factors
 from collapse_lab.findings.table import COLUMNS, read_table
 from collapse_lab.runs import Run, read_lines
+
+SHOWN = (
+    *("step", "site", "positions", "depth", "channels", "metric", "value", "low", "high", "status", "reason"),
+    "n_images",
+)
+"""Columns of a table that a page shows; leaving the others out makes every cut of it several times as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +34,18 @@ class Source:
     metrics: pd.DataFrame
     series: pd.DataFrame
     log: list[dict[str, Any]]
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """The rows about sites, neither those of the last map nor scores of probes, in the columns that are shown."""
+        shown = self.metrics[[name for name in SHOWN if name in self.metrics]]
+        return shown[(shown.site != "") & ~shown.metric.isin(SCORES)] if len(shown) else shown
+
+    @cached_property
+    def last(self) -> pd.DataFrame:
+        """Those of the last step."""
+        rows: pd.DataFrame = self.layers[self.layers.step == self.layers.step.max()]
+        return rows
 
 
 def read_sources(paths: Iterable[Path | str]) -> list[Source]:

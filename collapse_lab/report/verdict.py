@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from collapse_lab.findings.compare import FEWEST_SEEDS
 from collapse_lab.findings.diagnose import Finding, diagnose, unjudged
 from collapse_lab.metrics._metric import METRICS
-from collapse_lab.report.layout import last_step, layers
 from collapse_lab.report.sources import Source
 from collapse_lab.report.words import interval
 
@@ -42,7 +42,7 @@ class ArmVerdict:
 
 def findings_of(sources: Sequence[Source]) -> list[list[Finding]]:
     """What was found in each run; nothing where nothing is measured yet."""
-    return [diagnose(source.metrics) if len(layers(source.metrics)) else [] for source in sources]
+    return [diagnose(source.metrics) if len(source.layers) else [] for source in sources]
 
 
 def verdicts(arms: Sequence[str], sources: Sequence[Source], found: Sequence[list[Finding]]) -> list[ArmVerdict]:
@@ -61,7 +61,7 @@ def _badness(verdict: ArmVerdict) -> float:
 def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[list[Finding]]) -> ArmVerdict:
     merged = arm_findings(sources, found)
     faults = [each for each in merged if each.fault]
-    tables = [last_step(layers(source.metrics)) for source in sources if len(layers(source.metrics))]
+    tables = [source.last for source in sources if len(source.last)]
     missing: dict[str, int] = {}
     for table in tables[:1]:
         missing = {kind: len(sites) for kind, sites in unjudged(table).items()}
@@ -76,9 +76,7 @@ def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[li
             f"no fault found at {_count(sites, 'site')} in {_count(len(tables), 'seed')}, {images} images"
             f"{_few(len(tables))}."
         )
-    return ArmVerdict(
-        arm=arm, place=place, sentence=sentence, healthy=not faults, findings=merged, unjudged=missing
-    )
+    return ArmVerdict(arm=arm, place=place, sentence=sentence, healthy=not faults, findings=merged, unjudged=missing)
 
 
 def _faulty(faults: Sequence[ArmFinding]) -> str:
@@ -144,21 +142,20 @@ def arm_findings(sources: Sequence[Source], found: Sequence[list[Finding]]) -> l
     return sorted(merged, key=lambda finding: (not finding.fault, -finding.severity))
 
 
-def records(sources: Sequence[Source], found: Sequence[list[Finding]], sites: Mapping[str, int]) -> list[dict]:
-    """Every finding as plain data for the page's drill-down: run and site are places."""
-    return [
-        {
-            "run": run,
-            "site": sites[finding.site],
-            "kind": finding.kind,
-            "fault": finding.fault,
-            "severity": finding.severity,
-            "onset": finding.onset,
-            "text": finding.text,
-            "advice": finding.advice,
-            "metrics": list(dict.fromkeys(finding.evidence.metric)),
-        }
-        for run, own in enumerate(found)
-        for finding in own
-        if finding.site in sites
-    ]
+def records(sources: Sequence[Source], found: Sequence[list[Finding]], sites: Mapping[str, int]) -> dict[str, Any]:
+    """Every finding as plain data for the page's drill-down: `found` is a list of [run, site, kind, severity, onset,
+    text], where run, site and kind are places; `kinds` say name, fault, advice and the metrics it rests on."""
+    kinds: dict[tuple[str, bool], dict[str, Any]] = {}
+    rows = []
+    for run, own in enumerate(found):
+        for each in own:
+            if each.site not in sites:
+                continue
+            key = (each.kind, each.fault)
+            known = kinds.setdefault(
+                key, {"kind": each.kind, "fault": each.fault, "advice": each.advice, "metrics": []}
+            )
+            known["metrics"] = list(dict.fromkeys([*known["metrics"], *each.evidence.metric]))
+            severity = round(each.severity, 4)
+            rows.append([run, sites[each.site], list(kinds).index(key), severity, each.onset, each.text])
+    return {"kinds": list(kinds.values()), "found": rows}

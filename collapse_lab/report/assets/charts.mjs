@@ -23,7 +23,8 @@ function seriesOf(arms, shown, ink) {
 }
 
 function axesOf(spec, ink) {
-  const grid = { stroke: ink.line, width: 1 };
+  const labelled = (self, splits) => splits.map((value, place) => (labels(splits, spec.logY)[place] ? value : null));
+  const grid = { stroke: ink.line, width: 1, ...(spec.logY ? { filter: labelled } : {}) };
   const common = { stroke: ink.soft, font: FONT, grid, ticks: { show: false } };
   const named = spec.names && {
     splits: (self) => places(spec.names.length, self.width - 60, spec.room ?? 30),

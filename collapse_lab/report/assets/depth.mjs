@@ -32,6 +32,7 @@ function specOf(store, state, name, kind) {
     names: sites.map((site) => short(store.data.sites[site])),
     room: 9 + 6.5 * Math.max(...sites.map((site) => short(store.data.sites[site]).length)),
     logY: state.get("log"),
+    shared: sites.map((site) => store.data.depths[site]),
     xName: "site",
     at: (place) => store.data.sites[sites[place]],
     gaps: found.gaps,

@@ -1,5 +1,5 @@
 // One layer: what was found there, all its metrics, its feature maps, and the images that dominate it.
-import { el, name } from "./dom.mjs";
+import { el, name, swatch } from "./dom.mjs";
 import { frame } from "./figure.mjs";
 import { number, spoken } from "./format.mjs";
 import { enlarged } from "./heatmap.mjs";
@@ -41,15 +41,31 @@ function fill(host, store, state) {
   host.replaceChildren(title, evidence(store, site), el("h3", {}, "Every metric at the last step"), metricTable(store, site), ...pictures(store, state, site));
 }
 
+/** What was found at a site, once for each arm and kind: the worst of its seeds, with how many there are. */
+export function foundAt(store, site) {
+  const found = new Map();
+  for (const each of store.data.findings) {
+    if (each.site !== site) continue;
+    const key = `${store.data.runs[each.run].arm} ${each.kind} ${each.fault}`;
+    const own = found.get(key) ?? { worst: each, runs: new Set(), onset: each.onset };
+    own.runs.add(each.run);
+    own.onset = Math.min(own.onset, each.onset);
+    if (each.severity > own.worst.severity) own.worst = each;
+    found.set(key, own);
+  }
+  return [...found.values()].sort((a, b) => b.worst.fault + b.worst.severity - a.worst.fault - a.worst.severity);
+}
+
 function evidence(store, site) {
-  const found = store.data.findings.filter((each) => each.site === site);
+  const found = foundAt(store, site);
   if (!found.length) return el("p", { class: "note" }, "Nothing was found at this site in any run.");
-  const items = found.map((each) => {
-    const run = store.data.runs[each.run];
-    const since = each.onset === 0 ? "before training" : `step ${each.onset}`;
-    const kind = el("span", { class: each.fault ? "bad" : null }, `${spoken(each.kind)}${each.fault ? "" : " (note)"}`);
-    const rows = each.metrics.map((metric) => `${spoken(metric)} ${evidenceOf(store, metric, each.run, site)}`).join("; ");
-    return el("li", {}, kind, " in ", name(run.name), ` since ${since}: the layer `, name(each.text), `. Rests on ${rows}. `, el("span", { class: "note" }, each.advice));
+  const items = found.map(({ worst, runs, onset }) => {
+    const arm = store.data.runs[worst.run].arm;
+    const since = onset === 0 ? "before training" : `step ${onset}`;
+    const kind = el("span", { class: worst.fault ? "bad" : null }, `${spoken(worst.kind)}${worst.fault ? "" : " (note)"}`);
+    const rows = worst.metrics.map((metric) => `${spoken(metric)} ${evidenceOf(store, metric, worst.run, site)}`).join("; ");
+    const seeds = `, ${runs.size} of ${store.runsOf(arm).length} seeds since ${since}: the layer `;
+    return el("li", {}, swatch(store.data.arms[arm]), " ", kind, " in ", name(store.data.arms[arm].name), seeds, name(worst.text), `. Rests on ${rows}. `, el("span", { class: "note" }, worst.advice));
   });
   return el("ul", { class: "evidence" }, ...items);
 }

@@ -4,7 +4,7 @@ import { el, name, say, swatch } from "./dom.mjs";
 import { number, withInterval } from "./format.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { composed, save } from "./picture.mjs";
-import { nearest } from "./scales.mjs";
+import { between, nearest } from "./scales.mjs";
 import { pagedTable } from "./tables.mjs";
 import { inks } from "./theme.mjs";
 
@@ -21,7 +21,7 @@ export function frame({ title, unit = "", canvases, arms = () => [], table, larg
     if (behind.open) behind.replaceChildren(behind.firstElementChild, table());
   };
   behind.addEventListener("toggle", fill);
-  const root = el("figure", { class: "chart" }, el("figcaption", {}, heading, measure, el("span", { class: "tools" }, png)), plot, note, behind);
+  const root = el("figure", { class: "chart" }, el("figcaption", {}, heading, el("span", { class: "tools" }, png), measure), plot, note, behind);
   const rename = (text, measured) => {
     heading.replaceChildren(name(text));
     measure.textContent = measured;
@@ -37,9 +37,10 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   const shownArms = () => store.data.arms.filter((_, arm) => state.get("shown")[arm]);
   const parts = frame({ title: spec.title, unit: spec.unit, large, canvases: () => [chart.ctx.canvas], arms: shownArms, table: () => tableBehind(store, state, spec) });
   const tip = el("div", { class: "tip", hidden: true });
+  const shared = () => spec.shared ?? spec.data.x;
   const member = {
-    cursor: (x) => point(x === null ? null : nearest(spec.data.x, x), true),
-    zoom: (low, high) => chart?.setScale("x", low === null ? whole() : { min: low, max: high }),
+    cursor: (at) => point(at === null ? null : nearest(shared(), at), true),
+    zoom: (low, high) => chart?.setScale("x", low === null ? whole() : { min: between(shared(), spec.data.x, low), max: between(shared(), spec.data.x, high) }),
   };
   const whole = () => ({ min: spec.data.x[0], max: spec.data.x[spec.data.x.length - 1] });
 
@@ -53,7 +54,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
       chart.setCursor({ left, top: 0 }, false);
       if (!quiet) describe(place);
     }
-    if (!quiet) link?.cursor(member, place === null ? null : spec.data.x[place]);
+    if (!quiet) link?.cursor(member, place === null ? null : shared()[place]);
   }
 
   function describe(place) {
@@ -72,7 +73,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
       link?.cursor(member, null);
     } else {
       describe(self.cursor.idx);
-      link?.cursor(member, spec.data.x[self.cursor.idx]);
+      link?.cursor(member, shared()[self.cursor.idx]);
     }
   }
 
@@ -80,7 +81,8 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
     if (key !== "x" || !link || !chart) return;
     const { min, max } = self.scales.x;
     const all = whole();
-    link.zoom(member, min <= all.min && max >= all.max ? null : min, max);
+    const narrow = min > all.min || max < all.max;
+    link.zoom(member, narrow ? between(spec.data.x, shared(), min) : null, between(spec.data.x, shared(), max));
   }
 
   function draw() {
@@ -101,12 +103,13 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   }
 
   const stale = whenSeen(parts.plot, draw);
+  parts.plot.classList.add("lines");
   parts.plot.setAttribute("tabindex", "0");
   parts.plot.setAttribute("role", "group");
   const label = () => parts.plot.setAttribute("aria-label", `${spec.title.slice(0, 120)}: arrow keys move the cursor, plus and minus zoom, 0 shows all${pick ? ", Enter opens the layer" : ""}`);
   parts.plot.addEventListener("keydown", (event) => keyed(event));
   parts.plot.addEventListener("blur", () => point(null));
-  if (pick) parts.plot.addEventListener("click", () => chart && chart.cursor.idx !== null && !tip.hidden && pick(spec, chart.cursor.idx));
+  if (pick) pickByPointer(parts.plot, () => chart && !tip.hidden && chart.cursor.idx !== null && pick(spec, chart.cursor.idx));
   link?.join(member);
 
   function keyed(event) {
@@ -146,6 +149,13 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
     stale();
   });
   return { root: parts.root, update };
+}
+
+/** A click that is no drag: dragging zooms. */
+function pickByPointer(plot, choose) {
+  let from = 0;
+  plot.addEventListener("pointerdown", (event) => (from = event.clientX));
+  plot.addEventListener("click", (event) => Math.abs(event.clientX - from) < 4 && choose());
 }
 
 function gapWords(store, spec) {

@@ -1,4 +1,4 @@
-// Feature maps of one image: 64 channels in eight rows of eight.
+// Feature maps of one image: at most 64 channels, eight in a row.
 import { SEQUENCE } from "./colour.mjs";
 import { paint } from "./heatmap.mjs";
 
@@ -6,8 +6,9 @@ const ACROSS = 8;
 
 /** Rows of codes of all maps, -1 between them. */
 export function mosaicRows({ side, channels, values }) {
-  const size = ACROSS * (side + 1) - 1;
-  const rows = Array.from({ length: size }, () => new Array(size).fill(-1));
+  const width = ACROSS * (side + 1) - 1;
+  const height = Math.ceil(channels / ACROSS) * (side + 1) - 1;
+  const rows = Array.from({ length: height }, () => new Array(width).fill(-1));
   for (let channel = 0; channel < channels; channel++) {
     const top = Math.floor(channel / ACROSS) * (side + 1);
     const left = (channel % ACROSS) * (side + 1);

@@ -33,3 +33,12 @@ export function nearest(numbers, x) {
   }
   return best;
 }
+
+/** Where x lies among ascending `from`, in the numbers `to` that belong to these; beyond the ends, the ends. */
+export function between(from, to, x) {
+  if (x <= from[0]) return to[0];
+  const right = from.findIndex((each) => each >= x);
+  if (right < 0) return to[to.length - 1];
+  const span = from[right] - from[right - 1];
+  return to[right - 1] + (span > 0 ? (x - from[right - 1]) / span : 0) * (to[right] - to[right - 1]);
+}

@@ -16,6 +16,7 @@ export function createStore(data) {
     const found = array(part, name);
     return found.values[offset(found.shape, ...indices)];
   };
+  data.findings = data.findings.found.map(([run, site, kind, severity, onset, text]) => ({ run, site, severity, onset, text, ...data.findings.kinds[kind] }));
   const rows = data.runs.map((run) => run.arm);
   const detail = new Map(data.detailed.map((site, place) => [site, place]));
   const metrics = new Map(data.metrics.map((metric, place) => [metric.name, place]));

@@ -71,7 +71,7 @@ function one(host, store, state, { arm, rows, metricName, metric, sites, shared,
     choose: (row) => state.set({ site: sites[row] }),
     hover: (row, column) => {
       link.cursor(member, row < 0 ? null : store.data.steps[column]);
-      depthLink.cursor(member, row < 0 ? null : row);
+      depthLink.cursor(member, row < 0 ? null : store.data.depths[sites[row]]);
     },
   });
   const member = link.join({ cursor: () => {} });
