@@ -31,7 +31,7 @@ from collapse_lab.report.sources import arms_of, read_sources
 from collapse_lab.runs import Run, environment, write_json
 
 SITES, SEEDS, STEPS, CHANNELS, IMAGES, SIDE = 40, 3, 20, 128, 256, 14
-EVERY = 50
+EVERY, COLOURS = 50, 32
 ARMS = ("plain", "with the change")
 BROWSER = "/usr/bin/chromium"
 
@@ -41,7 +41,7 @@ class Tower(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, CHANNELS, 1)
+        self.stem = nn.Conv2d(COLOURS, CHANNELS, 1, bias=False)
         self.blocks = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=8) for _ in range(SITES))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,8 @@ class Tower(nn.Module):
 def captured() -> Capture:
     """The capture that all runs share."""
     torch.manual_seed(0)
-    batch = {"image": torch.randn(IMAGES, 3, SIDE, SIDE), "id": torch.arange(IMAGES)}
+    tints = 2 * torch.randn(IMAGES, COLOURS, 1, 1)  # so that pooled features differ between images, as they should
+    batch = {"image": tints + torch.randn(IMAGES, COLOURS, SIDE, SIDE), "id": torch.arange(IMAGES)}
     names = [f"blocks.{place}" for place in range(SITES)]
     return capture(
         Tower().eval(), [batch], sites=names, layout="image channel height width", keep_rows=256, keep_maps=2

@@ -17,6 +17,9 @@ from collapse_lab.report.sources import Source
 DETAILED = 60
 """Sites of which a page carries everything, the worst of all; of the others the headline metrics of the last step."""
 
+NOTE = 0.01
+"""What a note counts beside severities from 0 to 1: more than nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -72,7 +75,7 @@ def worst(sites: Sequence[str], findings: Sequence[Finding], most: int) -> list[
     severity = dict.fromkeys(sites, 0.0)
     for each in findings:
         if each.site in severity:
-            severity[each.site] = max(severity[each.site], each.severity + each.fault)
+            severity[each.site] = max(severity[each.site], NOTE + each.severity + each.fault)
     places = range(len(sites))
     bad = sorted((place for place in places if severity[sites[place]] > 0), key=lambda p: -severity[sites[p]])[:most]
     rest = [place for place in places if place not in set(bad)]

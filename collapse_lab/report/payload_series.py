@@ -62,9 +62,10 @@ def _curves(table: pd.DataFrame, sites: Sequence[str]) -> dict[tuple[str, int, s
     value, floor = rows.value.to_numpy(), rows.floor.to_numpy()
     # Rows of one curve stand together and in order, as `series_table` writes them.
     starts = np.flatnonzero(rows["index"].to_numpy() == 0)
+    ends = np.append(starts[1:], len(rows))
     names, steps, places = (rows[name].to_numpy()[starts] for name in ("series", "step", "site"))
     found = {}
-    for place, (start, end) in enumerate(zip(starts, [*starts[1:], len(rows)], strict=True)):
+    for place, (start, end) in enumerate(zip(starts, ends[: len(starts)], strict=True)):
         key = (str(names[place]), int(steps[place]), str(places[place]))
         found[key] = (value[start:end], float(floor[start]))
     return found

@@ -30,7 +30,7 @@ export function tick(value) {
 
 /** Labels of the ticks of a logarithmic axis: powers of ten, and 2 and 5 where there are few of these. */
 export function logTicks(splits) {
-  const lead = splits.map((value) => (value > 0 ? Number(value.toExponential().split("e")[0]) : NaN)); // uPlot leaves some out
+  const lead = splits.map((value) => (value > 0 ? Number(Number(value.toPrecision(6)).toExponential().split("e")[0]) : NaN)); // uPlot leaves some out
   const powers = lead.filter((digit) => Math.round(digit * 1e6) === 1e6).length;
   const wanted = powers > 2 ? [1] : powers > 1 ? [1, 3] : [1, 2, 3, 5, 7];
   return splits.map((value, place) => (wanted.some((digit) => Math.abs(lead[place] - digit) < 1e-6) ? tick(value) : ""));
