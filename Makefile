@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two test processes with one thread each use two cores without fighting over them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-browser lint bench clean
 
 demo: $(READY)
 	$(BIN)/collapse-lab demo
@@ -16,6 +16,11 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+# In a headless chromium (Debian: apt-get install chromium); without one its tests are skipped by name.
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

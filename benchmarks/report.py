@@ -33,16 +33,17 @@ from collapse_lab.runs import Run, environment, write_json
 SITES, SEEDS, STEPS, CHANNELS, IMAGES, SIDE = 40, 3, 20, 128, 256, 14
 EVERY, COLOURS = 50, 32
 ARMS = ("plain", "with the change")
+LAYOUT = "image channel height width"
 BROWSER = "/usr/bin/chromium"
 
 
 class Tower(nn.Module):
-    """40 convolutional blocks of one width, as many as there are sites."""
+    """Convolutional blocks of one width, as many as there are sites."""
 
-    def __init__(self) -> None:
+    def __init__(self, sites: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(COLOURS, CHANNELS, 1, bias=False)
-        self.blocks = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=8) for _ in range(SITES))
+        self.blocks = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, groups=8) for _ in range(sites))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(x)
@@ -51,23 +52,19 @@ class Tower(nn.Module):
         return x
 
 
-def captured() -> Capture:
+def captured(sites: int) -> Capture:
     """The capture that all runs share."""
     torch.manual_seed(0)
     tints = 2 * torch.randn(IMAGES, COLOURS, 1, 1)  # so that pooled features differ between images, as they should
     batch = {"image": tints + torch.randn(IMAGES, COLOURS, SIDE, SIDE), "id": torch.arange(IMAGES)}
-    names = [f"blocks.{place}" for place in range(SITES)]
-    return capture(
-        Tower().eval(), [batch], sites=names, layout="image channel height width", keep_rows=256, keep_maps=2
-    )
+    names = [f"blocks.{place}" for place in range(sites)]
+    return capture(Tower(sites).eval(), [batch], sites=names, layout=LAYOUT, keep_rows=256, keep_maps=2)
 
 
 def write_runs(folder: Path, sites: int = SITES, steps: int = STEPS) -> Path:
     """Folders of 6 runs, whole but for their checkpoints."""
-    shared = captured()
+    shared = captured(sites)
     table, series = analyze(shared), series_table(shared)
-    kept = list(dict.fromkeys(table.site))[:sites]
-    table, series = table[table.site.isin(kept)], series[series.site.isin(kept)]
     for place, (arm, seed) in enumerate((arm, seed) for arm in ARMS for seed in range(SEEDS)):
         run = Run(folder / f"run-{place}")
         origin = {"run": run.name, "arm": arm, "seed": seed}

@@ -1,6 +1,6 @@
 // Line charts by uPlot: an arm is three series, its mean and the two edges of its band.
 import { DASHES } from "./colour.mjs";
-import { drawable, labels, places, rangeOf } from "./scales.mjs";
+import { drawable, labels, logSplits, places, rangeOf } from "./scales.mjs";
 
 const FONT = "11px system-ui, sans-serif";
 
@@ -30,11 +30,16 @@ function axesOf(spec, ink) {
     splits: (self) => places(spec.names.length, self.width - 60, spec.room ?? 30),
     values: (self, splits) => splits.map((place) => spec.names[place] ?? ""),
   };
-  const plain = { values: (self, splits) => labels(splits, spec.logX), space: 48 };
+  const plain = { ...ticksOf(spec.logX), space: 48 };
   return [
     { ...common, size: 28, gap: 4, grid: { show: false }, ...(named ?? plain) },
-    { ...common, size: (self, values) => 14 + 6.6 * Math.max(3, ...(values ?? []).map((text) => text.length)), gap: 4, values: (self, splits) => labels(splits, spec.logY), space: 34 },
+    { ...common, size: (self, values) => 14 + 6.6 * Math.max(3, ...(values ?? []).map((text) => text.length)), gap: 4, ...ticksOf(spec.logY), space: 34 },
   ];
+}
+
+function ticksOf(log) {
+  const values = { values: (self, splits) => labels(splits, log) };
+  return log ? { ...values, splits: (self, axis, low, high) => logSplits(low, high), filter: (self, splits) => splits } : values;
 }
 
 function columns(spec) {

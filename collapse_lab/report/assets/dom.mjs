@@ -14,9 +14,11 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A name that a run gave: isolated, so that its direction turns nothing around it. */
+const LONGEST = 400;
+
+/** A name that a run gave: isolated, so that its direction turns nothing around it, and cut where nobody reads on. */
 export function name(text) {
-  return el("bdi", { class: "name" }, text);
+  return el("bdi", { class: "name" }, text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
 }
 
 /** The line of an arm in its colour and dash. */

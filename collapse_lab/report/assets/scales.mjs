@@ -42,3 +42,20 @@ export function between(from, to, x) {
   const span = from[right] - from[right - 1];
   return to[right - 1] + (span > 0 ? (x - from[right - 1]) / span : 0) * (to[right] - to[right - 1]);
 }
+
+/** Ticks of a logarithmic axis: 1 ... 9 times every power of ten between two positive ends; powers alone over many.
+ * uPlot's own never end where the axis does not begin at a power of ten. */
+export function logSplits(low, high) {
+  const first = Math.floor(Math.log10(low));
+  const last = Math.ceil(Math.log10(high));
+  const stride = Math.max(1, Math.ceil((last - first) / 12));
+  const digits = last - first > 6 ? [1] : [1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const found = [];
+  for (let power = first; power <= last; power += stride) {
+    for (const digit of digits) {
+      const value = Number(`${digit}e${power}`);
+      if (value >= low && value <= high) found.push(value);
+    }
+  }
+  return found;
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { logTicks, number, short, tick, withInterval } from "../../../collapse_lab/report/assets/format.mjs";
 import { decode, fromLog, offset } from "../../../collapse_lab/report/assets/decode.mjs";
-import { between, drawable, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
+import { between, drawable, logSplits, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
 import { BOTH_WAYS, SEQUENCE, codeOf, ends } from "../../../collapse_lab/report/assets/colour.mjs";
 
 test("numbers keep three digits that count, and none is a dash", () => {
@@ -22,6 +22,13 @@ test("a logarithmic axis labels powers of ten, and more where there are few", ()
   assert.deepEqual(logTicks(splits(-6, -2)).filter(Boolean), ["1e-6", "1e-5", "1e-4", "0.001"]);
   assert.deepEqual(logTicks([0.001, 0.002, 0.003, 0.004, 0.005]).filter(Boolean), ["0.001", "0.002", "0.003", "0.005"]);
   assert.deepEqual(logTicks([null, 0.01, null]), ["", "0.01", ""]);
+});
+
+test("ticks of a logarithmic axis lie inside it, wherever it begins", () => {
+  assert.deepEqual(logSplits(0.08, 0.35), [0.08, 0.09, 0.1, 0.2, 0.3]);
+  assert.deepEqual(logSplits(3, 4), [3, 4]);
+  assert.deepEqual(logSplits(1e-8, 1), [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.1, 1]);
+  assert.ok(logSplits(1e-300, 1e300).length < 20);
 });
 
 test("a site is said by the numbers that tell it apart", () => {
