@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from collapse_lab.findings.compare import FEWEST_SEEDS
 from collapse_lab.findings.diagnose import Finding, diagnose, unjudged
+from collapse_lab.findings.rules import RULES
 from collapse_lab.metrics._metric import METRICS
 from collapse_lab.report.sources import Source
 from collapse_lab.report.words import interval
+
+METRICS_OF = {rule.kind: rule.metrics for rule in RULES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +99,16 @@ def _faulty(faults: Sequence[ArmFinding]) -> str:
 
 
 def measured_of(finding: Finding) -> str:
-    """The number a finding rests on: metric, value with its interval, images."""
+    """The number a finding rests on: metric, value with its interval, images; of several, one that has an interval."""
     rows = finding.evidence[finding.evidence.value.notna()]
     if rows.empty:
-        rows = finding.evidence
-        return f"{int(rows.n_images.max())} images" if len(rows) else "no value"
-    row = rows.iloc[0]
-    unit = METRICS[row.metric].unit if row.metric in METRICS else ""
-    row = row.where(row.index != "corrected", row.corrected if row.corrected == row.corrected else row.value)
-    return f"{spoken(row.metric)} {interval(row, unit)}, {int(row.n_images)} images"
+        return f"{int(finding.evidence.n_images.max())} images" if len(finding.evidence) else "no value"
+    order = {metric: place for place, metric in enumerate(METRICS_OF[finding.kind])}
+    ranked = sorted(range(len(rows)), key=lambda at: (math.isnan(rows.low.iloc[at]), order[rows.metric.iloc[at]]))
+    row = rows.iloc[ranked[0]].copy()
+    if math.isnan(row.corrected):
+        row["corrected"] = row.value
+    return f"{spoken(row.metric)} {interval(row, METRICS[row.metric].unit)}, {int(row.n_images)} images"
 
 
 def spoken(name: str) -> str:

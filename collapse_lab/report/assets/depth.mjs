@@ -47,7 +47,7 @@ export function depthSection(host, store, state, link) {
   const pick = (spec, place) => state.set({ site: spec.sites[place] });
   const metric = choice("Metric", names, state.get("metric"), (value) => state.set({ metric: value }));
   metric.select.id = "metric";
-  const kind = choice("Sites", [["", "where the metric is judged"], ...kinds.map((each) => [each, `every ${each}`])], "", (value) => state.set({ kind: value }));
+  const kind = choice("Sites", [["", "where the metric is judged"], ...kinds.map((each) => [each, `every ${each.slice(0, 40)}`])], "", (value) => state.set({ kind: value }));
   const log = tickBox("log axis", false, (ticked) => state.set({ log: ticked }));
   const nulls = tickBox("null lines", true, (ticked) => state.set({ nulls: ticked }));
   const large = lineFigure(store, state, { read: () => specOf(store, state, state.get("metric"), state.get("kind")), height: 340, large: true, link, pick });

@@ -37,7 +37,7 @@ export function drillSection(host, store, state) {
 function fill(host, store, state) {
   const site = state.get("site");
   const { data } = store;
-  const title = el("h3", { id: "layer-name" }, name(data.sites[site]), ` (${data.kinds[site]}, ${data.channels[site]} channels)`);
+  const title = el("h3", { id: "layer-name" }, name(data.sites[site]), ` (${data.kinds[site].slice(0, 40)}, ${data.channels[site]} channels)`);
   host.replaceChildren(title, evidence(store, site), el("h3", {}, "Every metric at the last step"), metricTable(store, site), ...pictures(store, state, site));
 }
 
