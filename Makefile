@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two test processes with one thread each use two cores without fighting over them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow test-notebooks lint bench clean
+.PHONY: demo test test-slow test-notebooks test-browser lint bench clean
 
 demo: $(READY)
 	$(BIN)/collapse-lab demo
@@ -19,6 +19,11 @@ test-slow: $(READY)
 
 test-notebooks: $(READY)
 	$(BIN)/python -m pytest -n 0 -m notebooks tests/test_notebooks.py
+
+# In a headless chromium (Debian: apt-get install chromium); without one its tests are skipped by name.
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python -m pytest -m browser -rs tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ thresholds.toml.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,13 @@ from collapse_lab.stats.layer import LayerStats
 
 EVIDENCE = ("metric", "positions", "value", "low", "high", "status")
 """What is shown of the rows that a finding rests on."""
+READ = (
+    *("site", "positions", "n_images", "n_effective", "channels", "metric", "value", "status", "reason"),
+    *("low", "high"),
+)
+"""The columns that rules look at."""
+JUDGED = frozenset(metric for rule in RULES for metric in rule.metrics)
+"""The metrics that rules look at, besides statuses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +90,10 @@ class _Held:
     values: Values
 
 
+Holds = dict[tuple[int, str], _Held]
+"""(place of the rule, site) -> what holds."""
+
+
 def diagnose(
     measured: pd.DataFrame | Capture | LayerStats, *, thresholds: Mapping[str, float] | Path | str | None = None
 ) -> list[Finding]:
@@ -105,11 +116,13 @@ def diagnose(
     table = table[table.channels > 0]  # the probe's row has none
     if table.empty:
         raise ValueError("the table holds no metric of a layer: there is nothing to diagnose")
-    history = {step: _held(table[table.step == step], bounds) for step in sorted(table.step.unique().tolist())}
-    last = max(history)
+    last = table[table.step == table.step.max()]
+    holds = _held(last, bounds)
+    onset = _onsets(table, list(holds), bounds)
+    evidence = _evidence(last, holds)
     found = [
-        _finding(RULES[place], site, held, bounds, _onset(history, (place, site)), table[table.step == last])
-        for (place, site), held in history[last].items()
+        _finding(RULES[place], site, held, bounds, onset[place, site], rows)
+        for ((place, site), held), rows in zip(holds.items(), evidence, strict=True)
     ]
     return Findings(sorted(found, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity, each.site)))
 
@@ -130,34 +143,48 @@ def unjudged(table: pd.DataFrame) -> dict[str, list[str]]:
     return {kind: sites for kind, sites in found.items() if sites}
 
 
-def _held(table: pd.DataFrame, bounds: Limits) -> dict[tuple[int, str], _Held]:
-    """(rule, site) -> what holds, at one step."""
-    held: dict[tuple[int, str], _Held] = {}
-    shared = {metric: table[table.metric == metric].groupby("site").value.max() for metric in STRUCTURE}
-    for (site, positions), part in table.groupby(["site", "positions"], sort=False):
-        values = _values(part)
+def _held(table: pd.DataFrame, bounds: Limits, rules: Iterable[int] = range(len(RULES))) -> Holds:
+    """(rule, site) -> what holds of these rules, at one step."""
+    held: Holds = {}
+    found = _values(table)
+    shared: dict[tuple[str, str], float] = {}
+    for (site, _), values in found.items():
+        for metric in STRUCTURE:
+            if not math.isnan(value := number(values, metric)):
+                shared[site, metric] = max(value, shared.get((site, metric), -math.inf))
+    for (site, positions), values in found.items():
         for metric in STRUCTURE:
             if math.isnan(number(values, metric)):
-                values[metric] = shared[metric].get(site, math.nan)
-        for place, rule in enumerate(RULES):
-            severity = rule.severity(values, bounds)
-            key = (place, str(site))
+                values[metric] = shared.get((site, metric), math.nan)
+        for place in rules:
+            severity = RULES[place].severity(values, bounds)
+            key = (place, site)
             if severity is not None and (key not in held or severity > held[key].severity):
-                held[key] = _Held(severity=severity, positions=str(positions), values=values)
+                held[key] = _Held(severity=severity, positions=positions, values=values)
     return held
 
 
-def _values(part: pd.DataFrame) -> dict[str, Any]:
-    """What rules read of one site and policy: metrics by name, "low NAME" and "high NAME" of those with an interval."""
-    values: dict[str, Any] = dict(zip(part.metric, part.value, strict=True))
-    values |= {name: float(part[name].iloc[0]) for name in ("n_images", "n_effective", "channels")}
-    values |= {f"status {status}": True for status in part.status.unique()}
-    values |= {f"reason {metric}": reason for metric, reason in zip(part.metric, part.reason, strict=True)}
-    for end in ("low", "high"):
-        values |= {f"{end} {metric}": value for metric, value in zip(part.metric, part[end], strict=True)}
+def _values(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, Any]]:
+    """What rules read of each site and policy: metrics by name, "low NAME" and "high NAME" of those with an interval.
+
+    Plain lists, as a frame is slow to cut a thousand times.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    columns = [table[name].tolist() for name in READ]
+    for site, positions, images, effective, channels, metric, value, status, reason, low, high in zip(
+        *columns, strict=True
+    ):
+        values = found.get((site, positions))
+        if values is None:
+            values = {"n_images": float(images), "n_effective": float(effective), "channels": float(channels)}
+            found[site, positions] = values
+        values[metric], values[f"status {status}"], values[f"reason {metric}"] = value, True, reason
+        values[f"low {metric}"], values[f"high {metric}"] = low, high
+    for values in found.values():
         # The null is a number, so the interval of the rank is one of its share.
-        values[f"{end} effective_rank_null_share"] = number(values, f"{end} effective_rank") / _null_rank(values)
-    return values
+        for end in ("low", "high"):
+            values[f"{end} effective_rank_null_share"] = number(values, f"{end} effective_rank") / _null_rank(values)
+    return found
 
 
 def _null_rank(values: Values) -> float:
@@ -165,9 +192,30 @@ def _null_rank(values: Values) -> float:
     return number(values, "effective_rank") / share if share > 0 else math.nan
 
 
-def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, table: pd.DataFrame) -> Finding:
-    rows = table[(table.site == site) & table.metric.isin(rule.metrics)]
-    elsewhere = rows.metric.isin(STRUCTURE) & rows.value.notna()
+def _evidence(table: pd.DataFrame, holds: Holds) -> Iterator[pd.DataFrame]:
+    """The rows that each of these rests on: cut out together, as a cut costs as much whatever its size."""
+    columns = zip(*(table[name].tolist() for name in ("site", "metric", "positions", "value")), strict=True)
+    rows: dict[str, list[tuple[int, str, str, float]]] = {}
+    for place, (site, metric, positions, value) in enumerate(columns):
+        rows.setdefault(site, []).append((place, metric, positions, value))
+    chosen = []
+    for (place, site), held in holds.items():
+        metrics = RULES[place].metrics
+        chosen.append(
+            [
+                row
+                for row, metric, positions, value in rows[site]
+                if metric in metrics
+                and (positions == held.positions or (metric in STRUCTURE and not math.isnan(value)))
+            ]
+        )
+    whole, start = table.iloc[[row for each in chosen for row in each]], 0
+    for each in chosen:
+        yield whole.iloc[start : start + len(each)]
+        start += len(each)
+
+
+def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, evidence: pd.DataFrame) -> Finding:
     low, high = _interval(rule, held.values, bounds)
     null = _null_rank(held.values)
     against = HeldAgainst(
@@ -183,7 +231,7 @@ def _finding(rule: Rule, site: str, held: _Held, bounds: Limits, onset: int, tab
         severity_low=low,
         severity_high=high,
         onset=onset,
-        evidence=rows[(rows.positions == held.positions) | elsewhere],
+        evidence=evidence,
         thresholds={name: bounds[name] for name in rule.thresholds},
         null=against if "effective_rank_null_share" in rule.metrics and not math.isnan(null) else None,
         advice=rule.advice,
@@ -209,10 +257,20 @@ def _clamped(severity: float) -> float:
     return min(1.0, max(0.0, severity))
 
 
-def _onset(history: Mapping[int, Mapping[tuple[int, str], _Held]], key: tuple[int, str]) -> int:
-    onset = max(history)
-    for step in sorted(history, reverse=True):
-        if key not in history[step]:
+def _onsets(table: pd.DataFrame, holds: list[tuple[int, str]], bounds: Limits) -> dict[tuple[int, str], int]:
+    """The first step from which each (rule, site) that holds at the last one held throughout.
+
+    From the last step backwards, at the sites that are still in question: a healthy site has no history to judge.
+    """
+    steps = sorted(table.step.unique().tolist(), reverse=True)
+    onset, open_ = dict.fromkeys(holds, steps[0]), list(holds)
+    judged = table.metric.isin(JUDGED) | table.status.isin(["degenerate", "non_finite"])
+    part = table.loc[judged & table.site.isin({site for _, site in holds}), ["step", *READ]]
+    for step in steps[1:]:
+        if not open_:
             break
-        onset = step
+        own = part[(part.step == step) & part.site.isin({site for _, site in open_})]
+        held = _held(own, bounds, {place for place, _ in open_})
+        open_ = [key for key in open_ if key in held]
+        onset |= dict.fromkeys(open_, step)
     return onset

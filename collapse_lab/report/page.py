@@ -1,20 +1,27 @@
-"""One self-contained HTML page about runs: words first, then charts, tables and where everything comes from."""
+"""One self-contained HTML page about runs: the verdict first, then the evidence, and where everything comes from."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from collapse_lab.findings.compare import PROBE, SUMMARY, Comparison, compare
-from collapse_lab.findings.contrast import COMPARED
-from collapse_lab.metrics._metric import HEADLINE, METRICS
-from collapse_lab.report import panels, words
-from collapse_lab.report.figures import colour, dash
+from collapse_lab.findings.compare import Comparison, compare
+from collapse_lab.report import assets, provenance, sections, verdict, words
+from collapse_lab.report.figures import COLOURS, DASHES
+from collapse_lab.report.layout import DETAILED, Layout, layout_of
+from collapse_lab.report.packing import script_text
+from collapse_lab.report.payload import payload
+from collapse_lab.report.payload_metrics import last_values
+from collapse_lab.report.payload_pictures import Pictures
 from collapse_lab.report.sources import Source, arms_of, read_sources, sources_of
 from collapse_lab.runs import write_text
+
+DATA = '<script type="application/json" id="data">'
 
 
 def report(
@@ -23,115 +30,114 @@ def report(
     out: Path | str,
     baseline: str | None = None,
     title: str = "Feature collapse",
+    pictures: Pictures | None = None,
+    baselines: pd.DataFrame | None = None,
 ) -> Path:
     """Write the page of these runs (folders, or a folder of runs) or of a comparison; returns its path.
 
     Runs are grouped by the arm in their record and compared with `baseline` (the first arm without it). The page loads
-    nothing and runs nothing. Raises FileNotFoundError for runs that are not there or not measured.
+    nothing; its tables are readable without JavaScript. `pictures(folders, identities)` gives the pixels of images, for
+    thumbnails; `baselines` is the table of `cl.baselines`, shown beside the probes. Runs without a capture, that are
+    still training, or whose arms have no site in common are shown as far as they go, and the page says so. Raises
+    FileNotFoundError for runs that are not there, LookupError for an unknown baseline.
     """
     if isinstance(runs_or_comparison, Comparison):
         comparison: Comparison | None = runs_or_comparison
-        sources = sources_of(runs_or_comparison)
+        sources, why_not = sources_of(runs_or_comparison), ""
     else:
         given = [runs_or_comparison] if isinstance(runs_or_comparison, str | Path) else runs_or_comparison
         sources = read_sources(given)
-        arms, factors = arms_of(sources)
-        first = baseline or next(iter(arms))
-        comparison = compare(arms, baseline=first, factors=factors) if len(arms) > 1 else None
+        comparison, why_not = _compared(sources, baseline)
     path = Path(out)
-    write_text(path, render(sources, comparison, title))
+    write_text(path, render(sources, comparison, title, why_not=why_not, pictures=pictures, baselines=baselines))
     return path
 
 
-def render(sources: list[Source], comparison: Comparison | None, title: str) -> str:
-    """The page as text."""
-    grouped = panels.by_arm(sources)
-    loader = PackageLoader("collapse_lab.report")
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = pages.get_template("page.html")
-    return template.render(
+def render(
+    sources: list[Source],
+    comparison: Comparison | None,
+    title: str,
+    *,
+    why_not: str = "",
+    pictures: Pictures | None = None,
+    baselines: pd.DataFrame | None = None,
+) -> str:
+    """The page as text; `why_not` says why several arms come without a comparison."""
+    found = verdict.findings_of(sources)
+    layout = layout_of(sources, found)
+    last = last_values(layout)
+    return _template().render(
         title=title,
-        sentences=words.sentences(comparison) if comparison else _one_arm(grouped),
-        legend=[(arm, colour(place), dash(place), len(own)) for place, (arm, own) in enumerate(grouped.items())],
-        findings={arm: panels.arm_findings(own) for arm, own in grouped.items()},
-        metrics=[METRICS[name] for name in HEADLINE],
-        arms=_arms(comparison) if comparison else list(grouped),
-        summary=_summary(comparison) if comparison else [],
-        contrasts=_contrasts(comparison) if comparison else [],
-        depth=list(panels.depth_panels(grouped)) if grouped else [],
-        training=list(panels.training_panels(grouped)) if grouped else [],
-        spectra=list(panels.spectrum_panels(grouped)) if grouped else [],
-        layers={arm: panels.layer_rows(own) for arm, own in grouped.items()},
-        runs=[_provenance(source) for source in sources],
-        differences=_differences(grouped),
-        number=words.number,
+        policy=assets.policy(),
+        style=assets.style(),
+        script=assets.script(),
+        payload=script_text(payload(layout, last, found, pictures)),
+        notes=provenance.notes(sources, comparison, why_not),
+        verdicts=verdict.verdicts(layout.arms, sources, found),
+        sentences=words.sentences(comparison) if comparison else [],
+        legend=_legend(layout),
+        metrics=list(layout.policy),
+        summary=sections.summary(comparison) if comparison else None,
+        contrasts=sections.contrasts(comparison) if comparison else [],
+        factors=bool(comparison and comparison.factors),
+        probes=sections.probes(layout),
+        baselines=sections.baseline_rows(baselines) if baselines is not None else None,
+        idle=sections.idle_channels(layout, last),
+        layers={arm: sections.layers_of(layout, last, arm) for arm in layout.arms},
+        left_out=max(0, len(layout.sites) - DETAILED),
+        facts=sections.metric_facts(),
+        runs=provenance.run_rows(sources),
+        run_columns=provenance.RUN_COLUMNS,
+        differences=provenance.differences(layout.arms, sources),
+        commands=provenance.commands(sources),
+        spoken=verdict.spoken,
+        measured_of=verdict.measured_of,
     )
 
 
-def _one_arm(grouped: dict[str, list[Source]]) -> list[str]:
-    seeds = sum(map(len, grouped.values()))
-    runs = f"{seeds} run{'s' if seeds > 1 else ''}"
-    return [f"One arm ({', '.join(grouped)}) with {runs}: there is nothing to compare it with."]
+def weights(page: Path) -> dict[str, int]:
+    """The bytes of each part of a page's data, and of the text around them, the heaviest first."""
+    text = page.read_text(encoding="utf-8")
+    start = text.index(DATA) + len(DATA)
+    document = text[start : text.index("</script>", start)]
+    sizes = {name: len(script_text(part)) for name, part in json.loads(document).items()}
+    sizes["text"] = len(text) - len(document)
+    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
-def _arms(comparison: Comparison) -> list[str]:
-    return list(comparison.last[comparison.last.kind == "arm"].contrast.unique())
+@cache
+def _template() -> Template:
+    loader = PackageLoader("collapse_lab.report")
+    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return pages.get_template("page.html")
 
 
-def _summary(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Each headline metric, and the probe, with its value in every arm, over the last third of depth."""
-    table = comparison.last[(comparison.last.kind == "arm") & comparison.last.site.isin([SUMMARY, ""])]
-    units = {**{name: METRICS[name].unit for name in HEADLINE}, PROBE: "share"}
-    rows = []
-    for metric, unit in units.items():
-        cells = {row.contrast: words.marked(row, unit) for _, row in table[table.metric == metric].iterrows()}
-        rows.append((metric, [cells.get(arm, "–") for arm in _arms(comparison)]))
-    return rows
+def _compared(sources: list[Source], baseline: str | None) -> tuple[Comparison | None, str]:
+    """The comparison of the measured arms, by depth where they have no site in common; None, and why, where none is
+    possible."""
+    arms, factors = arms_of(sources)
+    first = baseline or next(iter(arms), "")
+    if len(arms) < 2:
+        return None, ""
+    if first not in arms:
+        raise LookupError(f"there is no arm {first!r} with a capture; arms: {', '.join(arms)}")
+    why_not = ""
+    for align in ("site", "depth"):
+        try:
+            return compare(arms, baseline=first, factors=factors, align=align), ""
+        except ValueError as error:
+            why_not = why_not or str(error)
+    return None, why_not
 
 
-def _contrasts(comparison: Comparison) -> list[dict[str, Any]]:
-    table = comparison.last
-    rows = table[table.primary & table.kind.isin(COMPARED)]
+def _legend(layout: Layout) -> list[tuple[str, int, int, int]]:
+    """(arm, place of its colour, place of its dash, seeds)."""
     return [
-        {
-            "contrast": row.contrast,
-            "metric": row.metric,
-            "value": words.interval(row, METRICS[row.metric].unit),
-            "verdict": words.verdict(row),
-            "called": bool(row.called),
-            "seeds": f"{row.n_seeds} ({'paired' if row.paired else 'not paired'})",
-        }
-        for _, row in rows.iterrows()
+        (
+            arm,
+            place % len(COLOURS),
+            place % len(DASHES),
+            sum(source.arm == arm for source in layout.sources),
+        )
+        for place, arm in enumerate(layout.arms)
     ]
-
-
-def _provenance(source: Source) -> dict[str, Any]:
-    record = source.record
-    return {
-        "name": source.run.name,
-        "arm": source.arm,
-        "seed": source.seed,
-        "status": f"{record.get('status')} at step {record.get('step')} of {record.get('steps')}",
-        "device": f"{record.get('device', '?')}, {record.get('threads', '?')} threads",
-        "seconds": record.get("seconds", "?"),
-        "data": "{name}, {images} images, fingerprint {fingerprint}".format(**record["data"]),
-        "versions": ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items()),
-        "source": record.get("git") or "not from a checkout",
-        "images": str(source.metrics.images_hash.iloc[0]),
-    }
-
-
-def _differences(grouped: dict[str, list[Source]]) -> list[tuple[str, list[str]]]:
-    """Settings in which the arms differ: name -> its value in each arm."""
-    settings = [dict(_flat(own[0].record["config"])) for own in grouped.values()]
-    names = sorted({name for each in settings for name in each} - {"seed"})
-    rows = [(name, [str(each.get(name, "–")) for each in settings]) for name in names]
-    return [(name, values) for name, values in rows if len(set(values)) > 1]
-
-
-def _flat(values: dict[str, Any], path: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value

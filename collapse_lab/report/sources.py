@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from collapse_lab.findings.compare import Comparison
+from collapse_lab.findings.compare import SCORES, Comparison
 from collapse_lab.findings.contrast import Factors
-from collapse_lab.findings.table import read_table
+from collapse_lab.findings.table import COLUMNS, read_table
 from collapse_lab.runs import Run, read_lines
+
+SHOWN = (
+    *("step", "site", "positions", "depth", "channels", "metric", "value", "low", "high", "status", "reason"),
+    "n_images",
+)
+"""Columns of a table that a page shows; leaving the others out makes every cut of it several times as fast."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +35,23 @@ class Source:
     series: pd.DataFrame
     log: list[dict[str, Any]]
 
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """The rows about sites, neither those of the last map nor scores of probes, in the columns that are shown."""
+        shown = self.metrics[[name for name in SHOWN if name in self.metrics]]
+        return shown[(shown.site != "") & ~shown.metric.isin(SCORES)] if len(shown) else shown
+
+    @cached_property
+    def last(self) -> pd.DataFrame:
+        """Those of the last step."""
+        rows: pd.DataFrame = self.layers[self.layers.step == self.layers.step.max()]
+        return rows
+
 
 def read_sources(paths: Iterable[Path | str]) -> list[Source]:
     """The runs in these folders; a folder that only holds runs stands for all of them.
 
-    Raises FileNotFoundError for a folder without runs, or a run without a capture.
+    A run without a capture has an empty table. Raises FileNotFoundError for a folder without runs.
     """
     sources = _named([_read(Run(path)) for given in paths for path in _runs_in(Path(given))])
     if not sources:
@@ -53,10 +72,10 @@ def sources_of(comparison: Comparison) -> list[Source]:
 
 
 def arms_of(sources: Sequence[Source]) -> tuple[dict[str, list[Path]], Factors | None]:
-    """Arm -> run folders, in the order of the runs, and the factors where all their combinations are there."""
+    """Arm -> folders of measured runs, in the order of the runs, and the factors where all combinations are there."""
     arms: dict[str, list[Path]] = {}
     factors: dict[str, dict[str, bool]] = {}
-    for source in sources:
+    for source in [source for source in sources if len(source.metrics)]:
         arms.setdefault(source.arm, []).append(source.run.path)
         if source.record.get("factors"):
             factors[source.arm] = source.record["factors"]
@@ -102,15 +121,13 @@ def _runs_in(path: Path) -> Iterator[Path]:
 
 def _read(run: Run) -> Source:
     record = run.read()
-    if not run.metrics.is_file():
-        raise FileNotFoundError(f"{run.path} has no metrics yet; make them with 'collapse-lab capture {run.path}'")
     series = read_table(run.series) if run.series.is_file() else pd.DataFrame()
     return Source(
         run=run,
         arm=record.get("arm", run.name),
         seed=record["seed"],
         record=record,
-        metrics=read_table(run.metrics),
+        metrics=read_table(run.metrics) if run.metrics.is_file() else pd.DataFrame(columns=list(COLUMNS)),
         series=series,
         log=read_lines(run.log),
     )

@@ -11,6 +11,7 @@ from collapse_lab.findings.table import write_table
 from collapse_lab.report.page import render
 from collapse_lab.report.sources import Source, sources_of
 from collapse_lab.runs import write_json, write_text
+from collapse_lab.study.pictures import pictures_of
 
 HEAVY = ("replicates", "group_sizes")
 """Columns that only a comparison needs: nine tenths of the file."""
@@ -27,7 +28,7 @@ def publish(comparison: Comparison, out: Path, *, title: str) -> Path:
         raise FileNotFoundError("this comparison was made from tables alone; give compare(...) run folders")
     sources = sources_of(comparison)
     page = out / "index.html"
-    write_text(page, render(sources, comparison, title))
+    write_text(page, render(sources, comparison, title, pictures=pictures_of))
     tables = [source.metrics.drop(columns=[name for name in HEAVY if name in source.metrics]) for source in sources]
     write_table(pd.concat(tables, ignore_index=True), out / "metrics.parquet")
     write_json(out / "run.json", {"title": title, "runs": [_record(source) for source in sources]})

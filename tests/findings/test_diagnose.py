@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from collapse_lab.capture.store import Capture
-from collapse_lab.findings.diagnose import diagnose, unjudged
+from collapse_lab.findings.diagnose import JUDGED, diagnose, unjudged
 from collapse_lab.findings.rules import RULES
 from collapse_lab.findings.table import analyze
+from collapse_lab.findings.thresholds import limits
 from collapse_lab.metrics._metric import METRICS
 from collapse_lab.stats.accumulate import stats_of, summarise
 from collapse_lab.stats.layer import LayerStats
@@ -333,3 +334,24 @@ def test_every_rule_gives_reason_and_advice():
         assert rule.source
         assert set(rule.metrics) <= set(METRICS)
         assert rule.says
+
+
+class _Asked(dict):
+    """Values that remember what was asked of them."""
+
+    def __init__(self, values):
+        super().__init__(values)
+        self.names = set()
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_the_onset_is_judged_by_every_metric_that_a_rule_reads(low):
+    values = _Asked({"n_images": 100, "n_effective": 1e6, "channels": 8.0})
+    values |= dict.fromkeys(METRICS, 0.0 if low else 1.0)
+    for rule in RULES:
+        rule.severity(values, limits())
+    assert {name for name in values.names if not name.startswith("status ")} <= JUDGED

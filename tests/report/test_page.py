@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,10 +15,17 @@ import pytest
 
 from collapse_lab.findings.compare import PROBE, SUMMARY, Comparison, compare
 from collapse_lab.report import words
-from collapse_lab.report.page import render, report
-from collapse_lab.report.sources import arms_of, read_sources
+from collapse_lab.report.assets import source_hash
+from collapse_lab.report.layout import DETAILED
+from collapse_lab.report.page import render, report, weights
+from collapse_lab.report.sources import Source, arms_of, read_sources
 
-HOSTILE = "<script>alert('x')</script> {{ 7 * 7 }} $x_2$ \u202e & \"q\""
+HOSTILE = [
+    "<script>alert('x')</script> {{ 7 * 7 }} $x_2$ \u202e & \"q\"",
+    "</script><img src=x onerror=alert(1)>",
+    "{% raw %}`${7*7}` -->\u2028\U0001f642",
+    "x" * 10_000,
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +40,20 @@ def comparison(runs: Path) -> Comparison:
 
 
 class _Tags(HTMLParser):
-    """Every tag and attribute of a page, and whether what opens closes."""
+    """Every tag and attribute of a page, and the text of what is neither script nor style, and of these."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": []}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        kind = self.found[-1][0] if self.found else ""
+        (self.inside.get(kind, self.text) if self.cdata_elem else self.text).append(data)
 
 
 def _parsed(page: str) -> _Tags:
@@ -52,46 +62,59 @@ def _parsed(page: str) -> _Tags:
     return tags
 
 
-def test_the_page_loads_nothing_and_runs_nothing(runs, tmp_path):
+def test_the_page_loads_nothing_and_runs_only_what_its_policy_names(runs, tmp_path):
     page = report([runs], out=tmp_path / "page.html", baseline="plain").read_text()
     tags = _parsed(page)
-    assert not [tag for tag, _ in tags.found if tag in ("script", "iframe", "link", "object", "img")]
+    assert not [tag for tag, _ in tags.found if tag in ("iframe", "object", "img", "base", "form")]
     for tag, attributes in tags.found:
         for name in ("src", "href", "xlink:href", "action"):
-            assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
-    assert not re.search(r"url\((?!#)", page)
-    assert "default-src 'none'" in page
+            assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
+        assert not [name for name in attributes if name.startswith("on") or name == "style"], (tag, attributes)
+    policy = next(own["content"] for _, own in tags.found if own.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    _, script = tags.inside["script"]
+    assert rules["script-src"] == f"'{source_hash(script)}'"
+    assert rules["style-src"] == f"'{source_hash(tags.inside['style'][0])}'"
+    assert "unsafe" not in policy
 
 
-def test_the_page_has_words_charts_tables_and_provenance(runs, tmp_path):
+SECTIONS = ["verdict", "depth", "training", "spectra", "channels", "layer", "probes", "effects", "provenance"]
+
+
+def test_the_page_leads_from_the_verdict_to_the_provenance(runs, tmp_path):
     page = report([runs], out=tmp_path / "page.html", baseline="plain", title="Mine").read_text()
-    assert "mathdefault" not in page
-    assert page.count("<svg") == 8 + 9 + 2, (
-        "depth, training with the loss, and the spectrum of a block and an activation"
-    )
-    text = " ".join(_parsed(page).text)
+    tags = _parsed(page)
+    assert [own["id"] for tag, own in tags.found if tag == "section" and own.get("id")] == SECTIONS
+    text = " ".join(tags.text)
     for expected in (
         "Mine",
+        "no fault found at 6 sites in 3 seeds, 66 images",
         "Blocks with GRN use",
         "of 64 dimensions",
         "stages.2.blocks.2.act",
         "model.response",
         "fingerprint",
+        "collapse-lab report",
     ):
         assert expected in text
 
 
-def test_names_are_text_whatever_they_hold(runs):
-    sources = [
-        source.__class__(**{**vars(source), "arm": HOSTILE if source.arm == "GRN" else source.arm})
-        for source in read_sources([runs])
-    ]
-    tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", HOSTILE)}
-    page = render(sources, compare(tables, baseline="plain"), HOSTILE)
+def _renamed(runs: Path, name: str) -> list[Source]:
+    return [replace(each, arm=name if each.arm == "GRN" else each.arm) for each in read_sources([runs])]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_text_whatever_they_hold(runs, name):
+    sources = _renamed(runs, name)
+    tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", name)}
+    page = render(sources, compare(tables, baseline="plain"), name)
     tags = _parsed(page)
-    assert "script" not in [tag for tag, _ in tags.found]
-    assert HOSTILE in "".join(tags.text)
+    assert [tag for tag, _ in tags.found].count("script") == 2
+    assert name in "".join(tags.text)
     assert "49" not in re.findall(r"<h1>(.*?)</h1>", page)[0]
+    carried = json.loads(tags.inside["script"][0])
+    assert name in [arm["name"] for arm in carried["arms"]]
 
 
 def test_one_arm_alone_is_said_to_have_nothing_to_compare_with(runs, tmp_path):
@@ -104,7 +127,8 @@ def test_a_comparison_of_bare_tables_makes_a_page_without_charts(runs):
     sources = read_sources([runs])
     tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
     page = render([], compare(tables, baseline="plain"), "t")
-    assert "<svg" not in page
+    found = {own.get("id") for tag, own in _parsed(page).found if tag == "section"}
+    assert found & set(SECTIONS) == {"verdict", "probes", "effects", "provenance"}
     assert "GRN - plain" in page
 
 
@@ -210,3 +234,87 @@ def test_an_arm_without_a_value_is_said_to_have_none_and_why(runs, tmp_path):
     page = render([], compare({"plain": tables["plain"], "dead": broken}, baseline="plain"), "t")
     assert "dead: no value (degenerate) of 64 dimensions" in page
     assert "cannot be called: a layer behind it is degenerate" in page
+
+
+def _text(page: str) -> str:
+    return re.sub(r"\s+", " ", "".join(_parsed(page).text))
+
+
+def test_a_run_still_training_is_said_with_the_step_it_is_at(runs, tmp_path):
+    run = Path(shutil.copytree(next(runs.glob("*seed0")), tmp_path / "run"))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "running", "step": 1, "steps": 900}))
+    text = _text(report([run], out=tmp_path / "page.html").read_text())
+    assert "run is still training: the page shows it as of step 1 of 900" in text
+
+
+def test_a_run_without_a_capture_is_shown_with_what_makes_one(runs, tmp_path):
+    bare = Path(shutil.copytree(next(runs.glob("*seed0")), tmp_path / "bare"))
+    for name in ("metrics.parquet", "series.parquet"):
+        (bare / name).unlink()
+    shutil.rmtree(bare / "captures")
+    text = _text(report([bare], out=tmp_path / "page.html").read_text())
+    assert "No capture yet: bare. Make one with 'collapse-lab capture RUN'" in text
+    assert "nothing is measured yet" in text
+    both = _text(report([bare, *sorted(runs.glob("plain*"))], out=tmp_path / "page.html").read_text())
+    assert "No capture yet: bare" in both
+    assert "no fault found at 6 sites in 3 seeds" in both
+
+
+def test_arms_without_a_site_in_common_are_shown_side_by_side(runs):
+    sources = read_sources([runs])
+    other = {site: f"encoder.layer.{place}" for place, site in enumerate(sources[0].metrics.site.unique()) if site}
+    moved = [
+        replace(each, metrics=each.metrics.assign(site=each.metrics.site.map(other).fillna("")))
+        if each.arm == "GRN"
+        else each
+        for each in sources
+    ]
+    text = _text(render(moved, None, "t", why_not="no site is in all arms"))
+    assert "The arms are shown side by side and not compared: no site is in all arms." in text
+    assert "encoder.layer.0" in text
+    assert "stages.2.blocks.0" in text
+
+
+def test_a_metric_without_any_value_is_a_gap_with_its_reason(runs):
+    sources = read_sources([runs])
+    broken = [
+        replace(
+            each,
+            metrics=each.metrics.assign(
+                value=each.metrics.value.where(each.metrics.metric != "stable_rank"),
+                reason=each.metrics.reason.where(each.metrics.metric != "stable_rank", "only noise"),
+            ),
+        )
+        for each in sources
+    ]
+    page = render(broken, None, "t")
+    last = json.loads(_parsed(page).inside["script"][0])["last"]
+    assert "only noise" in last["reasons"]
+    rows = re.findall(r"<tr><th scope=\"row\"><bdi class=\"name\">stages.2.blocks.0</bdi></th>(.*?)</tr>", page)
+    assert "–" in rows[0]
+
+
+def test_of_thousands_of_sites_the_page_writes_the_worst_and_says_how_many_are_left(runs):
+    source = read_sources([runs])[0]
+    last = source.metrics[(source.metrics.step == 2) & (source.metrics.site == "stages.2.blocks.0")]
+    many = pd.concat([last.assign(site=f"layer.{place}", depth=place / 700) for place in range(700)])
+    page = render([replace(source, metrics=many, series=pd.DataFrame())], None, "t")
+    assert f"The {700 - DETAILED} sites that are not listed show nothing worse" in page
+    assert len(page) < 5e6
+    assert page.count("layer.699<") >= 1
+
+
+def test_the_parts_of_a_page_sum_to_its_size(runs, tmp_path):
+    path = report([runs], out=tmp_path / "page.html")
+    parts = weights(path)
+    assert list(parts.values()) == sorted(parts.values(), reverse=True)
+    assert sum(parts.values()) == pytest.approx(len(path.read_text()), rel=0.01)
+
+
+def test_what_images_are_worth_without_a_network_stands_beside_the_probes(runs):
+    rows = {"method": "pixels", "metric": "knn_accuracy", "corrected": 0.5, "low": 0.4, "high": 0.6, "value": 0.5}
+    table = pd.DataFrame([rows | {"n_seeds": 3, "n_images": 66, "n_train": 24}])
+    text = _text(render(read_sources([runs]), None, "t", baselines=table))
+    assert "pixels" in text
+    assert "50.0 % [40.0, 60.0]" in text

@@ -1,0 +1,56 @@
+// Elements out of plain data. Whatever comes from a run becomes a text node or an attribute, never markup.
+
+/** An element with attributes and children; "class", "on..." and properties that need it are set as such. */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else if (name in element && typeof value !== "string") element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const LONGEST = 400;
+
+/** A name that a run gave: isolated, so that its direction turns nothing around it, and cut where nobody reads on. */
+export function name(text) {
+  return el("bdi", { class: "name" }, text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text);
+}
+
+/** The line of an arm in its colour and dash. */
+export function swatch(arm) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("class", `swatch arm-${arm.colour} dash-${arm.dash}`);
+  svg.setAttribute("viewBox", "0 0 28 8");
+  svg.setAttribute("width", "28");
+  svg.setAttribute("height", "8");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(space, "line");
+  for (const [attribute, value] of [["x1", 1], ["y1", 4], ["x2", 27], ["y2", 4]]) line.setAttribute(attribute, value);
+  svg.append(line);
+  return svg;
+}
+
+/** A labelled choice of options [value, text]. */
+export function choice(label, options, chosen, react) {
+  const select = el("select", { onchange: () => react(select.value) }, ...options.map(([value, text]) => el("option", { value: String(value) }, text)));
+  select.value = String(chosen);
+  return { select, label: el("label", {}, label, select) };
+}
+
+/** A labelled tick box. */
+export function tickBox(label, ticked, react) {
+  const box = el("input", { type: "checkbox", checked: ticked, onchange: () => react(box.checked) });
+  return el("label", {}, box, label);
+}
+
+/** Say something to who listens rather than looks. */
+export function say(text) {
+  const place = document.getElementById("spoken");
+  if (place) place.textContent = text;
+}

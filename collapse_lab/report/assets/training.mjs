@@ -1,0 +1,84 @@
+// Metrics over training: a heatmap of depth against step for each arm, and curves over steps.
+import { SEQUENCE, ends } from "./colour.mjs";
+import { choice, el, name } from "./dom.mjs";
+import { frame, lineFigure } from "./figure.mjs";
+import { number, short, spoken } from "./format.mjs";
+import { colourBar, enlarged, heatmap } from "./heatmap.mjs";
+import { whenSeen } from "./lazy.mjs";
+import { heat, lateSites, losses, ofKind, overSteps } from "./shape.mjs";
+import { pagedTable } from "./tables.mjs";
+
+function curveSpec(store, metricName) {
+  const metric = store.metric(metricName);
+  const sites = lateSites(store, metricName);
+  return {
+    title: spoken(metricName),
+    unit: metric.unit,
+    data: overSteps(store, metricName, sites),
+    xName: "step",
+    at: (place) => `step ${store.data.steps[place]}`,
+  };
+}
+
+function lossSpec(store) {
+  const data = losses(store);
+  return { title: "loss", unit: "as logged", data, xName: "step", at: (place) => `step ${data.x[place]}` };
+}
+
+/** The section. */
+export function trainingSection(host, store, state, link, depthLink) {
+  const names = store.headline.map((each) => [each, spoken(each)]);
+  const chooser = choice("Metric", names, state.get("metric"), (value) => state.set({ metric: value }));
+  const maps = el("div", { id: "heatmaps" });
+  const curves = store.headline.map((each) => lineFigure(store, state, { read: () => curveSpec(store, each), link }));
+  const logged = store.data.runs.some((run) => run.loss.shape[0] > 0);
+  const loss = logged ? [lineFigure(store, state, { read: () => lossSpec(store), link })] : [];
+  host.append(el("div", { class: "controls" }, chooser.label), maps, el("div", { class: "grid" }, ...[...loss, ...curves].map((each) => each.root)));
+  const stale = whenSeen(maps, () => drawHeatmaps(maps, store, state, link, depthLink));
+  state.on(["metric"], () => {
+    if (store.metric(state.get("metric")).headline) chooser.select.value = state.get("metric");
+    stale();
+  });
+  state.on(["shown", "width"], stale);
+}
+
+function drawHeatmaps(host, store, state, link, depthLink) {
+  const chosen = state.get("metric");
+  const metricName = store.metric(chosen).headline ? chosen : store.headline[0];
+  const metric = store.metric(metricName);
+  const sites = ofKind(store, metric.kind);
+  const arms = store.data.arms.map((arm, place) => ({ arm, place, rows: heat(store, metricName, place, sites) }));
+  const shared = ends(arms.flatMap((each) => each.rows));
+  const shown = arms.filter((each) => state.get("shown")[each.place]);
+  for (const each of host.members ?? []) {
+    link.leave(each);
+    depthLink.leave(each);
+  }
+  host.members = [];
+  const parts = shown.map((each) => one(host, store, state, { ...each, metricName, metric, sites, shared, link, depthLink }));
+  host.replaceChildren(colourBar(SEQUENCE, number(shared[0]), number(shared[1]), `${spoken(metricName)}, ${metric.unit}`), el("div", { class: "grid" }, ...parts));
+}
+
+function one(host, store, state, { arm, rows, metricName, metric, sites, shared, link, depthLink }) {
+  const title = `${spoken(metricName)}: ${arm.name}`;
+  const tell = (row, column) => [name(store.data.sites[sites[row]].slice(0, 300)), `step ${store.data.steps[column]}: ${number(rows[row][column])}`];
+  let own = null;
+  const behind = () => pagedTable(title.slice(0, 80), ["site", ...store.data.steps.map((step) => `step ${step}`)], rows.map((row, place) => [store.data.sites[sites[place]], ...row.map(number)]));
+  const parts = frame({ title, unit: metric.unit, canvases: () => [enlarged(own.canvas)], table: behind });
+  own = heatmap({
+    rows, ends: shared, colours: SEQUENCE, height: Math.max(140, Math.min(360, 9 * rows.length)), tell,
+    label: `${title.slice(0, 160)}: depth downwards, steps to the right; arrow keys read cells, Enter opens the layer`,
+    choose: (row) => state.set({ site: sites[row] }),
+    hover: (row, column) => {
+      link.cursor(member, row < 0 ? null : store.data.steps[column]);
+      depthLink.cursor(member, row < 0 ? null : store.data.depths[sites[row]]);
+    },
+  });
+  const member = link.join({ cursor: () => {} });
+  host.members.push(member);
+  const steps = store.data.steps;
+  own.root.append(el("div", { class: "axis" }, el("span", {}, `step ${steps[0]}`), el("span", {}, `${short(store.data.sites[sites[0]])} above, ${short(store.data.sites[sites[sites.length - 1]])} below`), el("span", {}, `${steps[steps.length - 1]}`)));
+  parts.plot.classList.add("cells-host");
+  parts.plot.append(own.root);
+  return parts.root;
+}

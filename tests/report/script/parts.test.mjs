@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cell, csv } from "../../../collapse_lab/report/assets/csv.mjs";
+import { createLink } from "../../../collapse_lab/report/assets/link.mjs";
+import { matches } from "../../../collapse_lab/report/assets/search.mjs";
+import { createState } from "../../../collapse_lab/report/assets/state.mjs";
+
+test("cells are quoted where a comma, a quote or a line ends them, and no formula is one", () => {
+  assert.equal(csv([["a", "b,c"], ['say "x"', "two\nlines"]]), 'a,"b,c"\n"say ""x""","two\nlines"\n');
+  assert.deepEqual(["=1+1", "+x", "@x", "-1.5", "-x", "1e-5"].map(cell), ["'=1+1", "'+x", "'@x", "-1.5", "'-x", "1e-5"]);
+});
+
+test("a search finds every word anywhere, those that begin so first, and no more than asked", () => {
+  const entries = ["stages.0.rank", "rank share", "effective rank", "dead"].map((text) => ({ text }));
+  assert.deepEqual(matches(entries, "RANK").map((entry) => entry.text), ["rank share", "stages.0.rank", "effective rank"]);
+  assert.deepEqual(matches(entries, "rank eff").map((entry) => entry.text), ["effective rank"]);
+  assert.deepEqual(matches(entries, "  "), []);
+  assert.equal(matches(entries, "a", 2).length, 2);
+});
+
+test("who asked for a choice hears of it when it changes, and only then", () => {
+  const state = createState({ site: 0, metric: "a" });
+  const heard = [];
+  state.on(["site"], (changed) => heard.push(changed));
+  state.set({ metric: "b" });
+  state.set({ site: 0 });
+  state.set({ site: 3, metric: "c" });
+  assert.deepEqual(heard, [["site", "metric"]]);
+  assert.equal(state.get("metric"), "c");
+});
+
+test("a cursor moves in all other charts of its group, and no chart echoes", () => {
+  const link = createLink();
+  const heard = [];
+  const chart = (name) => link.join({ cursor(x) { heard.push([name, x]); link.cursor(this, x); }, zoom(low, high) { heard.push([name, low, high]); } });
+  const [a, b] = [chart("a"), chart("b")];
+  link.cursor(a, 4);
+  link.zoom(b, 1, 2);
+  assert.deepEqual(heard, [["b", 4], ["a", 1, 2]]);
+  assert.deepEqual(link.range, [1, 2]);
+  link.zoom(b, null, null);
+  assert.equal(link.range, null);
+  link.leave(b);
+  link.cursor(a, 5);
+  assert.equal(heard.length, 3);
+});
