@@ -84,7 +84,8 @@ def _draw(comparison: Comparison) -> None:
     """Tables on stdout, then in words what differs and what is found."""
     from collapse_lab.report import words
     from collapse_lab.report.sources import sources_of
-    from collapse_lab.report.terminal import differences, faults_told
+    from collapse_lab.report.terminal import differences
+    from collapse_lab.report.verdict import lines_of
 
     columns = ("metric", "difference [95 %]", "depth", "steps", "verdict")
     for contrast, rows in differences(comparison):
@@ -95,7 +96,7 @@ def _draw(comparison: Comparison) -> None:
     console = output.human()
     for sentence in words.sentences(comparison):
         console.print(sentence, markup=False)
-    for line in faults_told(sources_of(comparison)):
+    for line in lines_of(sources_of(comparison)):
         console.print(line, markup=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,8 @@ import pandas as pd
 from collapse_lab.capture.sites import kind_of
 from collapse_lab.findings.compare import LAST_THIRD, PRIMARY, SUMMARY, Comparison
 from collapse_lab.findings.contrast import COMPARED
-from collapse_lab.findings.diagnose import diagnose
-from collapse_lab.findings.rules import KINDS
 from collapse_lab.metrics._metric import HEADLINE, METRICS
 from collapse_lab.report.drawings.readings import short
-from collapse_lab.report.sources import Source
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
@@ -143,22 +140,6 @@ def _is_of(site: str, kind: str) -> bool:
 def _over_steps(rows: pd.DataFrame, metric: str) -> str:
     summary = rows[(rows.metric == metric) & (rows.site == SUMMARY)].sort_values("step")
     return bars(list(summary.corrected)) if len(summary) > 1 else ""
-
-
-def faults_told(sources: Iterable[Source]) -> Iterator[str]:
-    """One line an arm: each kind of fault, the worst first, with at how many sites and in how many seeds it is."""
-    arms: dict[str, list[Source]] = {}
-    for source in sources:
-        arms.setdefault(source.arm, []).append(source)
-    for arm, own in arms.items():
-        faults = [(source.seed, fault) for source in own for fault in diagnose(source.metrics) if fault.fault]
-        told = []
-        for kind in [kind for kind in KINDS if any(fault.kind == kind for _, fault in faults)]:
-            sites = {fault.site for _, fault in faults if fault.kind == kind}
-            seeds = {seed for seed, fault in faults if fault.kind == kind}
-            at = next(iter(sites)) if len(sites) == 1 else f"{len(sites)} sites"
-            told.append(f"{kind} (at {at}, in {len(seeds)} of {len(own)} seed{'s' if len(own) > 1 else ''})")
-        yield f"{arm}: {', '.join(told) or 'no fault found'}"
 
 
 def _mean(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

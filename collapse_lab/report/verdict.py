@@ -58,6 +58,12 @@ def verdicts(arms: Sequence[str], sources: Sequence[Source], found: Sequence[lis
     return sorted(told, key=lambda each: -_badness(each))
 
 
+def lines_of(sources: Sequence[Source]) -> list[str]:
+    """The verdict on each arm as a line of text, the worst first."""
+    arms = list(dict.fromkeys(source.arm for source in sources))
+    return [f"{each.arm}: {each.sentence}" for each in verdicts(arms, sources, findings_of(sources))]
+
+
 def _badness(verdict: ArmVerdict) -> float:
     return max((each.fault + each.severity * each.seeds / each.of for each in verdict.findings), default=-1.0)
 

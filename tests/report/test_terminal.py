@@ -11,7 +11,8 @@ import pytest
 from collapse_lab.findings.compare import compare
 from collapse_lab.findings.diagnose import diagnose
 from collapse_lab.report.sources import arms_of, read_sources
-from collapse_lab.report.terminal import bars, courses, differences, faults_told
+from collapse_lab.report.terminal import bars, courses, differences
+from collapse_lab.report.verdict import lines_of
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +89,11 @@ def test_differences_have_bars_over_the_sites_of_their_test(study_runs):
     assert set(rows.over_depth.map(len)) == {3}
 
 
-def test_faults_are_told_by_arm_with_the_seeds_they_are_in(study_runs):
+def test_the_verdict_has_a_line_an_arm_with_every_kind_of_fault(study_runs):
     sources = read_sources([study_runs])
-    lines = list(faults_told(sources))
-    assert [line.partition(":")[0] for line in lines] == ["GRN", "plain"]
-    for line, arm in zip(lines, ("GRN", "plain"), strict=True):
-        kinds = {
-            fault.kind for source in sources if source.arm == arm for fault in diagnose(source.metrics) if fault.fault
-        }
-        assert all(kind in line for kind in kinds)
-        assert ("no fault found" in line) == (not kinds)
+    lines = dict(line.split(": ", 1) for line in lines_of(sources))
+    assert set(lines) == {"GRN", "plain"}
+    for arm, line in lines.items():
+        own = [fault for source in sources if source.arm == arm for fault in diagnose(source.metrics) if fault.fault]
+        assert all(fault.kind.replace("_", " ") in line for fault in own)
+        assert ("no fault found" in line) == (not own)
