@@ -28,10 +28,10 @@ def answer_of(onsets: pd.DataFrame) -> str:
     if onsets.empty:
         return "No rule holds at the last step in any arm: nothing collapses that the thresholds would call so."
     said = [
-        f"{kind}: " + "; ".join(f"{row.arm} in {row.told}" for row in own.itertuples())
+        f"{kind}: " + ", ".join(f"{row.arm} in {row.told}" for row in own.itertuples())
         for kind, own in onsets.groupby("kind", sort=False)
     ]
-    return ". ".join(said) + "."
+    return "; ".join(said) + "."
 
 
 # %% Metrics over the steps, as means over all sites of a kind

@@ -82,7 +82,7 @@ if __name__ == "__main__":
         shares = counted(comparison.metrics)
         note = "Share of the channels over all test images: mean ± standard deviation over seeds (their number)."
         tables = [
-            Section(heading=str(arm), note=note, table=by_arm(own.drop(columns="arm").rename(columns={"site": "arm"})))
+            Section(heading=str(arm), note=note, table=by_arm(own, "site"))
             for arm, own in shares.groupby("arm", sort=False)
         ]
         sections = [Section(heading="One image", figures=drawn), *tables]

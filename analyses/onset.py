@@ -39,7 +39,13 @@ def onsets_of(runs: Runs, kinds: Sequence[str] = ()) -> pd.DataFrame:
     for kind in kinds or sorted(found.kind.unique()):
         for arm, own in runs.items():
             first = found[(found.arm == arm) & (found.kind == kind)].groupby("seed").onset.min()
-            steps = ", ".join(map(str, sorted(first)))
-            told = f"{len(first)} of {len(own)} seeds" + (f", from step {steps}" if steps else "")
+            told = f"{len(first)} of {len(own)} seeds{_since(sorted(first))}"
             rows.append({"arm": arm, "kind": kind, "seeds": len(first), "of": len(own), "told": told})
     return pd.DataFrame(rows, columns=["arm", "kind", "seeds", "of", "told"])
+
+
+def _since(steps: Sequence[int]) -> str:
+    if not steps:
+        return ""
+    first, *_, last = (*steps, steps[-1])
+    return f" (from step {first})" if first == last else f" (from steps {first} to {last})"

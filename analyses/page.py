@@ -52,11 +52,19 @@ def write_page(
         lstrip_blocks=True,
     )
     text = pages.get_template("page.html").render(
-        title=title, question=asked.question, answer=answer, sections=list(map(_shown, sections))
+        title=title,
+        question=asked.question.partition("\nResult ")[0],
+        answer=answer,
+        sections=list(map(_shown, sections)),
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "index.html").write_text(text, encoding="utf-8")
     write_record(asked, metrics, runs, answer)
+
+
+def _asked(question: str) -> str:
+    """Without the result, which is the page itself."""
+    return question.partition("\nResult ")[0]
 
 
 def write_record(asked: Asked, metrics: pd.DataFrame, runs: Runs, answer: str) -> None:

@@ -110,9 +110,9 @@ def seed_values(comparison: cl.Comparison, metrics: Sequence[str]) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)
 
 
-def by_arm(values: pd.DataFrame) -> pd.DataFrame:
-    """A row an arm, a column a metric: the mean over seeds, with their standard deviation and number."""
-    spread = values.groupby(["arm", "metric"], sort=False).value.agg(["mean", "std", "count"])
+def by_arm(values: pd.DataFrame, rows: str = "arm") -> pd.DataFrame:
+    """A row an arm (or whatever column `rows` is), a column a metric: mean over seeds, deviation and their number."""
+    spread = values.groupby([rows, "metric"], sort=False).value.agg(["mean", "std", "count"])
     texts = [
         f"{mean:.3g} ± {std:.2g} ({count})" if count > 1 else f"{mean:.3g} ({count})"
         for mean, std, count in spread.itertuples(index=False)
