@@ -4,8 +4,8 @@ Method    The selectivity index of each channel, (largest class mean - mean of t
           The paper shows V1 with one mode and V2 with two, V2 less selective in deep layers, without numbers. The
           largest of noisy class means lies high by chance, equally in both arms.
 Cost      The pool's V1 and V2.
-Result    Equal: the mean index of late blocks differs by .003 [-.006, .012]; both have one mode near .15, and no channel
-          lies above .5. Page: reports/.
+Result    Equal: the mean index of late blocks differs by .003 [-.006, .012]; both have one mode near .15, and no
+          channel lies above .5. Page: reports/.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@ Method    64 channels of every block as small squares, for one unmasked test ima
           block (1st to 99th percentile of what is shown), so that dead and saturated channels look flat. Beside them
           the shares of dead and saturated channels over all test images. The picture is of the first seed.
 Cost      The pool's V1 and V2.
-Result    No channel is dead or saturated over the test images in any block of either: 0 [0, 0] points of difference. For
-          one image V1 shows more flat squares in its late blocks. Page: reports/.
+Result    No channel is dead or saturated over the test images in any block of either: 0 [0, 0] points of difference.
+          For one image V1 shows more flat squares in its late blocks. Page: reports/.
 """
 
 from __future__ import annotations

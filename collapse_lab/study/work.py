@@ -137,6 +137,10 @@ def _note(job: Job) -> Path:
     return job.run.path.with_name(f"{job.run.path.name}.error")
 
 
+_OUTSIDE = "out of memory, or stopped from outside"
+_BEFORE = "it did not begin: a script that calls run_study does so under `if __name__ == '__main__':`"
+
+
 def _why(job: Job, code: int | None) -> str | None:
     """What went wrong; None for nothing."""
     if not code:
@@ -146,4 +150,4 @@ def _why(job: Job, code: int | None) -> str | None:
         why = note.read_text(encoding="utf-8")
         note.unlink()
         return why
-    return f"its process ended with {code} (out of memory, or stopped from outside)"
+    return f"its process ended with {code} ({_BEFORE if code == 1 else _OUTSIDE})"

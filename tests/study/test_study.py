@@ -157,3 +157,10 @@ def test_a_run_of_a_study_keeps_to_its_share_of_the_threads(tmp_path, monkeypatc
     finally:
         torch.set_num_threads(before)
     assert seen == [before + 2, before + 2]
+
+
+def test_a_process_that_ends_without_a_word_says_what_that_may_mean(data, tmp_path):
+    job = jobs_of(small_study(data, seeds=(0,)), tmp_path)[0]
+    assert "if __name__ == '__main__'" in str(work._why(job, 1))
+    assert "out of memory" in str(work._why(job, -9))
+    assert work._why(job, 0) is None
