@@ -6,7 +6,8 @@ Method    The mean cosine distance of all pairs of channels of an image, average
           V1 it is the activation). Depth counts the sites of a kind, from 0 to 1. The paper by eye: V2 FCMAE .41-.49
           throughout, V1 FCMAE from .48 to .19 at the end, V1 supervised .49 to .26, ViT MAE .49 to .35.
 Cost      The pool's V1 and V2, and 6 runs more of 6 to 10 CPU minutes.
-Result    Not run.
+Result    Late activations of V1 supervised are the most alike: V1 FCMAE lies .079 [.059, .099] above. V2 FCMAE and V1
+          FCMAE do not differ, -.013 [-.027, .001]; block outputs of all ConvNeXts are equal. Page: reports/.
 """
 
 from __future__ import annotations
