@@ -123,7 +123,8 @@ def measure(size: str, way: str, networks: tuple[str, ...], limits: Limits) -> I
     for _ in range(ROUNDS):
         for network, (step, _, _) in ready.items():
             found[network] += seconds_of(step, STEPS, warm=1)
-    bare = build_model(f"convnextv2_{size}")
+    with torch.device("meta"):
+        bare = build_model(f"convnextv2_{size}")
     for network, (_, first, held) in ready.items():
         yield {"size": size, "way": way, "network": network, "batch": batch} | _numbers(
             bare, network, batch / statistics.median(found[network]), first, held, limits
