@@ -10,19 +10,27 @@ LARGE = "#depth-charts .large canvas"
 SMALL = "#depth-charts .grid .plot canvas"
 
 
+def drawn(own, holds):
+    """Charts are drawn in the frames that follow a click: within two seconds it must hold."""
+    for _ in range(20):
+        if holds():
+            return
+        own.tab.wait_for_timeout(100)
+    raise AssertionError("the charts did not come to what they should show")
+
+
 def test_an_arm_is_hidden_and_shown_in_every_chart(visit, page_file):
     own = visit(page_file)
     own.see("#depth")
     before = [own.picture(each) for each in (LARGE, SMALL)]
     own.tab.click(".arms button >> nth=1")
     assert own.tab.get_attribute(".arms button >> nth=1", "aria-pressed") == "false"
-    hidden = [own.picture(each) for each in (LARGE, SMALL)]
-    assert all(a != b for a, b in zip(before, hidden, strict=True))
+    drawn(own, lambda: all(own.picture(each) != was for each, was in zip((LARGE, SMALL), before, strict=True)))
     own.see("#heatmaps")
-    assert own.tab.locator("#heatmaps .chart").count() == 1
+    own.tab.wait_for_function("document.querySelectorAll('#heatmaps .chart').length === 1")
     own.tab.click(".arms button >> nth=1")
     own.see("#depth")
-    assert [own.picture(each) for each in (LARGE, SMALL)] == before
+    drawn(own, lambda: [own.picture(each) for each in (LARGE, SMALL)] == before)
 
 
 def test_any_metric_is_drawn_through_depth_on_a_linear_or_logarithmic_axis(visit, page_file):
@@ -216,6 +224,7 @@ def test_all_sites_are_paged_the_worst_first(visit, page_file):
     own = visit(page_file)
     own.tab.click("#all-sites summary")
     rows = own.tab.locator("#all-sites tbody tr")
+    rows.nth(5).wait_for()  # drawn when it is opened
     assert rows.count() == 6
     assert "complete collapse" in rows.nth(0).inner_text()
 
