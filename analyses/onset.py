@@ -47,5 +47,5 @@ def onsets_of(runs: Runs, kinds: Sequence[str] = ()) -> pd.DataFrame:
 def _since(steps: Sequence[int]) -> str:
     if not steps:
         return ""
-    first, *_, last = (*steps, steps[-1])
+    first, last = steps[0], steps[-1]
     return f" (from step {first})" if first == last else f" (from steps {first} to {last})"

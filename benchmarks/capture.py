@@ -63,11 +63,11 @@ def _memory(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
-def pictures(count: int) -> Iterator[dict[str, Tensor]]:
+def pictures(count: int, batch: int = BATCH, device: str = "cpu") -> Iterator[dict[str, Tensor]]:
     """Batches with identities, made of one held batch that is turned round: making them takes no time."""
-    held = torch.randn(BATCH, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    for ids in torch.arange(count).split(BATCH):
-        yield {"image": held[: len(ids)].roll(int(ids[0]) // BATCH, dims=3), "id": ids}
+    held = torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
+    for ids in torch.arange(count).split(batch):
+        yield {"image": held[: len(ids)].roll(int(ids[0]) // batch, dims=3), "id": ids}
 
 
 def infer(model: nn.Module, count: int) -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from collapse_lab.metrics._metric import metric as metric
     from collapse_lab.metrics._metric import series as series
     from collapse_lab.models.build import build_model as build_model
+    from collapse_lab.report.figures import figure as figure
     from collapse_lab.report.page import report as report
-    from collapse_lab.report.publication import figure as figure
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
     from collapse_lab.study.compared import runs_of as runs_of
@@ -69,7 +69,7 @@ _DEFINED_IN = {
     "cka": "findings.alignment",
     "compare": "findings.compare",
     "diagnose": "findings.diagnose",
-    "figure": "report.publication",
+    "figure": "report.figures",
     "gate_table": "findings.gates",
     "knn_overlap": "findings.alignment",
     "load_capture": "capture.store",

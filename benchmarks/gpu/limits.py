@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.sparse_encoder import CELLS, KEPT, SIDE
+from benchmarks.sparse_encoder import KEPT, SIDE
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.layers import count_layers, total
 
@@ -72,7 +72,3 @@ def shares(model: ConvNeXt, images_per_second: float, limits: Limits, share: int
     memory = bytes_an_image(architecture["depths"], architecture["dims"], share) / limits.bytes
     found = {"products": products, "memory": memory, "both": products + memory}
     return {f"share_of_{name}": images_per_second * seconds for name, seconds in found.items()}
-
-
-ALL = CELLS
-"""The cells of a dense network: every one."""

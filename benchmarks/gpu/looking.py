@@ -15,7 +15,7 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import collapse_lab as cl
+from benchmarks.capture import pictures
 from collapse_lab.capture.hooks import observe
 from collapse_lab.capture.settings import Settings
 from collapse_lab.models.build import build_model
@@ -67,13 +68,6 @@ def opened(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def pictures(count: int, device: str, batch: int = BATCH) -> Iterator[dict[str, Tensor]]:
-    """One held batch, turned round for each: making them takes no time."""
-    held = torch.randn(batch, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(device)
-    for ids in torch.arange(count).split(batch):
-        yield {"image": held[: len(ids)].roll(int(ids[0]) // batch, dims=3), "id": ids}
-
-
 def timed(task: Callable[[], object]) -> float:
     torch.cuda.synchronize()
     began = time.perf_counter()
@@ -84,14 +78,14 @@ def timed(task: Callable[[], object]) -> float:
 
 def infer(model: nn.Module, count: int = IMAGES) -> None:
     with torch.inference_mode():
-        for batch in pictures(count, "cuda"):
+        for batch in pictures(count, BATCH, "cuda"):
             model(batch["image"])
 
 
 def passed(model: nn.Module, sites: Sequence[str], count: int = IMAGES) -> cl.Capture:
     """The pass of a capture, without its end."""
     settings = Settings(positions=("sampled:8",), groups=16, across_ranks=False)
-    return observe(model, pictures(count, "cuda"), sites=sites, settings=settings)
+    return observe(model, pictures(count, BATCH, "cuda"), sites=sites, settings=settings)
 
 
 def of_network(name: str, make: Callable[[], nn.Module], sites: Sequence[str]) -> dict[str, Any]:
@@ -106,7 +100,7 @@ def of_network(name: str, make: Callable[[], nn.Module], sites: Sequence[str]) -
         torch.cuda.reset_peak_memory_stats()
         full.append(timed(lambda: seen.append(passed(model, sites))))
     peak = torch.cuda.max_memory_allocated() / 2**30
-    whole = timed(lambda: cl.capture(model, pictures(IMAGES, "cuda"), sites=sites, positions=("sampled:8",)))
+    whole = timed(lambda: cl.capture(model, pictures(IMAGES, BATCH, "cuda"), sites=sites, positions=("sampled:8",)))
     return {
         "network": name,
         "sites": len({site for site, _ in seen[0]}),
@@ -135,7 +129,7 @@ def against_cpu(name: str, make: Callable[[], nn.Module], sites: Sequence[str], 
     """The same capture on both devices: the largest relative difference of a metric that is not degenerate."""
     model, tables = opened(make()), []
     for device in ("cpu", "cuda"):
-        batches = pictures(count, device, batch=16)
+        batches = pictures(count, 16, device)
         found = cl.analyze(cl.capture(model.to(device), batches, sites=sites, positions=("sampled:8",)))
         tables.append(found.set_index(["site", "positions", "metric"]))
     here, there = tables

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.limits import ALL, KEPT, Limits, measured_limits, seconds_of, shares
-from benchmarks.sparse_encoder import SIDE, mask_blocks, sample
+from benchmarks.gpu.limits import Limits, measured_limits, seconds_of, shares
+from benchmarks.sparse_encoder import CELLS, KEPT, SIDE, mask_blocks, sample
 from collapse_lab.draws import Draws
 from collapse_lab.models import kernels
 from collapse_lab.models.block import Block
@@ -132,7 +132,7 @@ def measure(size: str, way: str, networks: tuple[str, ...], limits: Limits) -> I
 
 
 def _numbers(bare: ConvNeXt, network: str, rate: float, first: float, held: float, limits: Limits) -> dict[str, float]:
-    share = KEPT if network in VISIBLE else ALL
+    share = KEPT if network in VISIBLE else CELLS
     return {
         "images_per_second": rate,
         "first_steps_seconds": first,

@@ -77,10 +77,14 @@ def analyze(
         if against is not None:
             nulls.print_nulls(*against)
         _print_findings(findings, before or set(), several=table.step.nunique() > 1)
-        everywhere = [kind for kind, where in silent.items() if set(where) == set(sites)]
-        if everywhere:
-            output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
+        _print_unjudged(silent, sites)
     gate.close(stopped)
+
+
+def _print_unjudged(silent: dict[str, list[str]], sites: Sequence[str]) -> None:
+    everywhere = [kind for kind, where in silent.items() if set(where) == set(sites)]
+    if everywhere:
+        output.human().print(f"Not judged, for nothing they rest on has a value: {', '.join(everywhere)}")
 
 
 def _draw(title: str, table: pd.DataFrame, metrics: Sequence[str]) -> None:
@@ -127,9 +131,10 @@ def _table(path: Path) -> pd.DataFrame:
 def _finding(finding: Finding, before: set[tuple[str, str]] | None) -> dict[str, object]:
     from dataclasses import asdict
 
-    columns = ["metric", "positions", "value", "low", "high", "status"]
+    from collapse_lab.findings.diagnose import EVIDENCE
+
     twin = {} if before is None else {"untrained_too": (finding.kind, finding.site) in before}
-    return {**asdict(finding), "evidence": output.records(finding.evidence[columns]), **twin}
+    return {**asdict(finding), "evidence": output.records(finding.evidence[list(EVIDENCE)]), **twin}
 
 
 def _print_findings(findings: list[Finding], before: set[tuple[str, str]], *, several: bool) -> None:

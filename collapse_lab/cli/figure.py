@@ -25,7 +25,7 @@ def figure(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """A figure for a paper: arms as lines or panels, at the width of a column, as a vector file."""
-    from collapse_lab.report.publication import figure as draw
+    from collapse_lab.report.figures import figure as draw
 
     drawn = draw(name, runs, out=out, metrics=metric or (), sites=site or (), step=step, columns=columns)
     width, height = (round(float(side), 2) for side in drawn.get_size_inches())

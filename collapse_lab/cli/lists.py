@@ -94,7 +94,7 @@ def metrics(json: Json = False) -> None:
 @app.command()
 def figures(json: Json = False) -> None:
     """What 'collapse-lab figure' draws."""
-    from collapse_lab.report.publication import FIGURES, options_of
+    from collapse_lab.report.figures import FIGURES, options_of
 
     rows = [(name, _first_line(FIGURES[name]), ", ".join(options_of(name))) for name in FIGURES]
     _answer("figures", ("name", "what it shows", "options"), rows, json)

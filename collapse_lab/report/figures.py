@@ -1,114 +1,123 @@
-"""Charts as SVG text: one panel a figure, so that a page can lay them out for any width."""
+"""Figures for a paper by name: what there is, which options each takes, and how one is written."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B")
-"""Okabe & Ito's colours, readable with any kind of colour blindness; dashes tell repeated ones apart."""
-DASHES = ("solid", "dashed", "dotted", "dashdot")
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "collapse_lab",
-    "text.parse_math": False,  # names are text, whatever they hold
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.edgecolor": "#888888",
-}
-SIZE = (3.4, 2.4)
+from collapse_lab.findings.compare import Comparison
+from collapse_lab.registry import Registry
+from collapse_lab.report.drawings.curves import cosine, depth
+from collapse_lab.report.drawings.effects import effects
+from collapse_lab.report.drawings.maps import maps
+from collapse_lab.report.drawings.selectivity import selectivity
+from collapse_lab.report.drawings.sheet import WIDTHS, style
+from collapse_lab.report.drawings.spectra import spectra
+from collapse_lab.report.drawings.training import training
+from collapse_lab.report.sources import Source, read_sources, sources_of
+from collapse_lab.runs import write_atomically
 
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One arm in one panel: `y` (seeds, points) over `x` (points); `arm` is its place among the arms."""
-
-    arm: int
-    x: Sequence[float]
-    y: np.ndarray[Any, Any]
-
-
-def colour(arm: int) -> str:
-    return COLOURS[arm % len(COLOURS)]
-
-
-def dash(arm: int) -> str:
-    return DASHES[arm // len(COLOURS) % len(DASHES)]
+Draw = Callable[..., Figure]
+FIGURES: Registry[Draw] = Registry(
+    "figure",
+    {
+        "depth": depth,
+        "cosine": cosine,
+        "maps": maps,
+        "spectra": spectra,
+        "training": training,
+        "effects": effects,
+        "selectivity": selectivity,
+    },
+)
+"""Name -> function of arms and options."""
+OPTIONS = ("metrics", "sites", "step")
+ONE_METRIC = ("cosine", "training")
+METADATA: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
+"""File endings, and what would make two files of one figure differ."""
+DPI = 300
+"""Of pixels, where a file has any."""
 
 
-def panel(
-    lines: Sequence[Line],
+def figure(
+    name: str,
+    runs: Comparison | Iterable[Path | str] | Path | str,
     *,
-    title: str,
-    x: str,
-    y: str = "",
-    ticks: Sequence[str] = (),
-    log: bool = False,
-    floor: float | None = None,
-) -> str:
-    """Means over seeds with the range of the seeds as a band; `floor` is drawn as a grey line. SVG text."""
-    from matplotlib.figure import Figure
+    out: Path | str | None = None,
+    metrics: Sequence[str] = (),
+    sites: Sequence[str] = (),
+    step: int | None = None,
+    columns: int = 1,
+) -> Figure:
+    """A figure for a paper, one or two `columns` wide (3.25 and 6.75 inches), written to `out` where that is given.
 
-    with _style():
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
-        for line in lines:
-            mean = _mean(line.y)
-            mark = "o" if len(line.x) < 12 else ""
-            axes.plot(
-                line.x, mean, color=colour(line.arm), linestyle=dash(line.arm), linewidth=1.5, marker=mark, markersize=3
+    `name` is depth (metrics through depth), cosine (mean cosine distance of channels against the layer index), maps (64
+    channels as small squares), spectra, training (depth x step), effects (of a full factorial) or selectivity
+    (histograms a layer). `runs` are folders, a folder of runs, or a comparison. `metrics`, `sites` (patterns) and
+    `step` are for the figures that take them: the last step and the sites of the metric's kind without. `out` is a
+    .pdf or .svg, with fonts embedded, or a .png of 300 pixels an inch; equal runs give equal bytes.
+
+    Raises LookupError for an unknown name, metric or site, ValueError for an option that the figure does not take or an
+    ending that is none of these, FileNotFoundError for runs that are not measured or kept no maps.
+    """
+    draw = FIGURES[name]
+    path = None if out is None else _writable(Path(out))
+    given = {"metrics": (metrics,) if isinstance(metrics, str) else tuple(metrics)}
+    given["sites"] = (sites,) if isinstance(sites, str) else tuple(sites)
+    options = _options(name, {**given, "step": step})
+    if columns not in WIDTHS:
+        raise ValueError(f"a figure is 1 or 2 columns wide, got {columns}")
+    with style():
+        drawn = draw(_arms(runs), columns=columns, **options)
+    return drawn if path is None else write(drawn, path)
+
+
+def write(drawn: Figure, path: Path) -> Figure:
+    """Write a figure whole or not at all; raises ValueError for an ending that is none of a vector file or .png."""
+    ending = _writable(path).suffix[1:].lower()
+    with style():
+        write_atomically(path, lambda part: drawn.savefig(part, format=ending, dpi=DPI, metadata=METADATA[ending]))
+    return drawn
+
+
+def _writable(path: Path) -> Path:
+    if path.suffix[1:].lower() not in METADATA:
+        endings = ", ".join(f".{ending}" for ending in METADATA)
+        raise ValueError(f"a figure is written as one of {endings}: give a name that ends so, not {path.name!r}")
+    return path
+
+
+def options_of(name: str) -> list[str]:
+    """The options that a figure takes beside its width."""
+    return [option for option in inspect.signature(FIGURES[name]).parameters if option in OPTIONS]
+
+
+def _options(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What was given; raises ValueError for what the figure does not take."""
+    options = {option: value for option, value in given.items() if value is not None and value != ()}
+    taken = options_of(name)
+    if unknown := [option for option in options if option not in taken]:
+        raise ValueError(f"the figure {name!r} takes no {', '.join(unknown)}; it takes {', '.join(taken)}")
+    if name in ONE_METRIC and len(options.get("metrics", ())) > 1:
+        raise ValueError(f"the figure {name!r} shows one metric, got {', '.join(options['metrics'])}")
+    return options
+
+
+def _arms(runs: Comparison | Iterable[Path | str] | Path | str) -> dict[str, list[Source]]:
+    """Arm -> its runs, in the order in which they were given."""
+    if isinstance(runs, Comparison):
+        sources = sources_of(runs)
+    else:
+        sources = read_sources([runs] if isinstance(runs, str | Path) else runs)
+    arms: dict[str, list[Source]] = {}
+    for source in sources:
+        if source.metrics.empty:
+            raise FileNotFoundError(
+                f"{source.run.path} has no metrics yet; make them with 'collapse-lab capture {source.run.path}'"
             )
-            low, high = _range(line.y)
-            axes.fill_between(line.x, low, high, color=colour(line.arm), alpha=0.15, linewidth=0)
-        if floor is not None:
-            axes.axhline(floor, color="#888888", linewidth=0.8, linestyle="dashed")
-        if log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # powers as formulas would need math parsed
-        if ticks:
-            axes.set_xticks(range(len(ticks)), ticks, rotation=45 if max(map(len, ticks)) > 4 else 0, ha="right")
-        axes.set_title(title, loc="left")
-        axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        return _svg(figure)
-
-
-def _mean(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(np.ma.masked_invalid(y).mean(axis=0).filled(np.nan))
-
-
-def _range(y: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    masked = np.ma.masked_invalid(y)
-    return np.asarray(masked.min(axis=0).filled(np.nan)), np.asarray(masked.max(axis=0).filled(np.nan))
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
-        yield
-
-
-def _svg(figure: Any) -> str:
-    """The figure's own element, without the XML head; its size is left to the page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
-    )
+        arms.setdefault(source.arm, []).append(source)
+    return arms

@@ -30,12 +30,6 @@ def packed(values: Array, kind: str) -> Packed:
     return {"type": kind, "shape": list(plain.shape), "data": base64.b64encode(plain.tobytes()).decode("ascii")}
 
 
-def unpacked(pack: Packed) -> Array:
-    """The array again."""
-    flat = np.frombuffer(base64.b64decode(pack["data"]), dtype=TYPES[pack["type"]])
-    return flat.reshape(pack["shape"])
-
-
 def log_codes(values: Array) -> tuple[Array, list[float]]:
     """(codes as uint16, [low, high] as logarithms to base 10) of numbers of any shape; 0 = not a positive number.
 
@@ -51,12 +45,6 @@ def log_codes(values: Array) -> tuple[Array, list[float]]:
     low, high = float(logs[known].min()), float(logs[known].max())
     share = (logs - low) / (high - low) if high > low else np.zeros_like(logs)
     return np.where(known, 1 + np.round(np.where(known, share, 0.0) * STEPS), 0).astype(np.uint16), [low, high]
-
-
-def log_values(codes: Array, ends: list[float]) -> Array:
-    """The numbers of `log_codes` again, NaN where there was none."""
-    low, high = ends
-    return np.where(codes > 0, 10 ** (low + (codes.astype(float) - 1) / STEPS * (high - low)), np.nan)
 
 
 def script_text(value: Any) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from collapse_lab.findings.compare import Comparison, compare
 from collapse_lab.report import assets, provenance, sections, verdict, words
-from collapse_lab.report.figures import COLOURS, DASHES
+from collapse_lab.report.colours import stroke_places
 from collapse_lab.report.layout import DETAILED, Layout, layout_of
 from collapse_lab.report.packing import script_text
 from collapse_lab.report.payload import payload
@@ -90,7 +90,7 @@ def render(
         run_columns=provenance.RUN_COLUMNS,
         differences=provenance.differences(layout.arms, sources),
         commands=provenance.commands(sources),
-        spoken=verdict.spoken,
+        spoken=words.spoken,
         measured_of=verdict.measured_of,
     )
 
@@ -133,11 +133,6 @@ def _compared(sources: list[Source], baseline: str | None) -> tuple[Comparison |
 def _legend(layout: Layout) -> list[tuple[str, int, int, int]]:
     """(arm, place of its colour, place of its dash, seeds)."""
     return [
-        (
-            arm,
-            place % len(COLOURS),
-            place % len(DASHES),
-            sum(source.arm == arm for source in layout.sources),
-        )
+        (arm, *stroke_places(place), sum(source.arm == arm for source in layout.sources))
         for place, arm in enumerate(layout.arms)
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from collapse_lab.findings.compare import LAST_THIRD
 from collapse_lab.findings.diagnose import Finding
-from collapse_lab.report.figures import COLOURS, DASHES
+from collapse_lab.report.colours import stroke_places
 from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Packed, packed
 from collapse_lab.report.payload_metrics import STATUSES, Last, facts_of, headline_arrays, last_arrays
@@ -28,7 +28,7 @@ def payload(
     places = {site: place for place, site in enumerate(layout.sites)}
     return {
         "arms": [
-            {"name": arm, "colour": place % len(COLOURS), "dash": place % len(DASHES)}
+            dict(zip(("name", "colour", "dash"), (arm, *stroke_places(place)), strict=True))
             for place, arm in enumerate(layout.arms)
         ],
         "runs": [_run(layout, source) for source in layout.sources],

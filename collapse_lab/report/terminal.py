@@ -14,7 +14,7 @@ from collapse_lab.capture.sites import kind_of
 from collapse_lab.findings.compare import LAST_THIRD, PRIMARY, SUMMARY, Comparison
 from collapse_lab.findings.contrast import COMPARED
 from collapse_lab.metrics._metric import HEADLINE, METRICS
-from collapse_lab.report.drawings.readings import short
+from collapse_lab.report.drawings.readings import at_each_site, short
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
@@ -105,8 +105,7 @@ def _worst(values: Sequence[float], names: Sequence[str], collapse_when: str | N
 
 def _at_sites(rows: pd.DataFrame, sites: Sequence[str]) -> pd.DataFrame:
     """Index site: value, status and depth under the first policy that gives a value; NaN for a site without a row."""
-    best = rows.assign(missing=rows.value.isna()).sort_values("missing", kind="stable").drop_duplicates("site")
-    return best.set_index("site").reindex(list(sites))[["value", "status", "depth"]]
+    return at_each_site(rows).reindex(list(sites))[["value", "status", "depth"]]
 
 
 def differences(comparison: Comparison) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -12,7 +12,7 @@ from collapse_lab.findings.diagnose import Finding, diagnose, unjudged
 from collapse_lab.findings.rules import RULES
 from collapse_lab.metrics._metric import METRICS
 from collapse_lab.report.sources import Source
-from collapse_lab.report.words import interval
+from collapse_lab.report.words import interval, spoken
 
 METRICS_OF = {rule.kind: rule.metrics for rule in RULES}
 
@@ -115,10 +115,6 @@ def measured_of(finding: Finding) -> str:
     if math.isnan(row.corrected):
         row["corrected"] = row.value
     return f"{spoken(row.metric)} {interval(row, METRICS[row.metric].unit)}, {int(row.n_images)} images"
-
-
-def spoken(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _few(seeds: int) -> str:

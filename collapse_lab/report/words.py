@@ -36,6 +36,11 @@ def number(value: float, unit: str = "") -> str:
     return _digits(value)
 
 
+def spoken(name: str) -> str:
+    """A metric's or a finding's name as a reader says it."""
+    return name.replace("_", " ")
+
+
 def _digits(value: float) -> str:
     if value == 0:
         return "0"

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collapse_lab.report.packing import log_codes, log_values, packed, script_text, unpacked
+from collapse_lab.report.packing import log_codes, packed, script_text
+from tests.report.unpacking import log_values, unpacked
 
 
 @pytest.mark.parametrize("kind", ["f4", "u1", "u2", "u4"])

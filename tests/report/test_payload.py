@@ -17,7 +17,6 @@ from collapse_lab.capture.store import load_capture
 from collapse_lab.findings.table import capture
 from collapse_lab.metrics._metric import HEADLINE
 from collapse_lab.report.layout import Layout, layout_of, worst
-from collapse_lab.report.packing import log_values, unpacked
 from collapse_lab.report.payload import payload
 from collapse_lab.report.payload_metrics import STATUSES, last_values, names_of
 from collapse_lab.report.payload_pictures import correlation
@@ -26,6 +25,7 @@ from collapse_lab.report.sources import Source, read_sources
 from collapse_lab.report.verdict import findings_of
 from collapse_lab.runs import Run
 from collapse_lab.stats.accumulate import stats_of
+from tests.report.unpacking import log_values, unpacked
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from collapse_lab.capture.sites import kind_of
 from collapse_lab.metrics._metric import METRICS
+from collapse_lab.report.colours import colour
 from collapse_lab.report.drawings.readings import (
     Arms,
     across_seeds,
@@ -20,8 +21,8 @@ from collapse_lab.report.drawings.readings import (
     short,
     through_depth,
 )
-from collapse_lab.report.drawings.sheet import SMALL, WIDTHS, balanced, legend, note, sheet, stroke, words
-from collapse_lab.report.figures import colour
+from collapse_lab.report.drawings.sheet import SMALL, WIDTHS, balanced, legend, note, sheet, stroke
+from collapse_lab.report.words import spoken
 
 PAPER = "channel_cosine_distance_paper"
 UNRELATED = 0.5
@@ -68,7 +69,7 @@ def cosine(
     legend(figure, labels(arms))
     kinds = ", ".join(dict.fromkeys(map(kind_of, rows.site)))
     told = f"{n_told(arms, rows)}; {bands_told(arms)}; dotted: unrelated channels."
-    note(figure, f"{words(metrics[0]).capitalize()} at each {kinds}, {told}")
+    note(figure, f"{spoken(metrics[0]).capitalize()} at each {kinds}, {told}")
     return figure
 
 
@@ -97,4 +98,4 @@ def _ticks(axis: Axes, rows: pd.DataFrame, width: float) -> None:
 
 
 def _labelled(metric: str) -> str:
-    return f"{words(metric)}\n({METRICS[metric].unit})"
+    return f"{spoken(metric)}\n({METRICS[metric].unit})"

@@ -11,10 +11,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from collapse_lab.findings.compare import SUMMARY, Comparison, compare
 from collapse_lab.metrics._metric import HEADLINE, METRICS
+from collapse_lab.report.colours import colour
 from collapse_lab.report.drawings.readings import Arms, seeds_of
-from collapse_lab.report.drawings.sheet import WIDTHS, balanced, letters, note, sheet, words, wrapped
-from collapse_lab.report.figures import colour
+from collapse_lab.report.drawings.sheet import WIDTHS, balanced, letters, note, sheet, wrapped
 from collapse_lab.report.sources import arms_of
+from collapse_lab.report.words import spoken
 
 KINDS = ("effect", "interaction")
 
@@ -36,7 +37,7 @@ def effects(arms: Arms, *, metrics: Sequence[str] = HEADLINE, step: int | None =
     fitting = letters((WIDTHS[columns] - 0.9) / across - 0.1)  # beside the names of the contrasts
     for axis, metric in zip(axes, metrics, strict=True):
         _panel(axis, rows[rows.metric == metric].set_index("contrast"), names)
-        axis.set_title(wrapped(words(metric), fitting), loc="left")
+        axis.set_title(wrapped(spoken(metric), fitting), loc="left")
         axis.set_xlabel(wrapped(METRICS[metric].unit, fitting))
     seeds, images = seeds_of(int(rows.n_seeds.min())), int(rows.n_images.min())
     note(

@@ -66,6 +66,12 @@ def sites_in(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table[table.site != ""].sort_values("depth", kind="stable").site))
 
 
+def at_each_site(rows: pd.DataFrame) -> pd.DataFrame:
+    """Index site; of the rows of one metric and step that under the first policy that gives a value, if any does."""
+    best = rows.assign(missing=rows.value.isna()).sort_values("missing", kind="stable").drop_duplicates("site")
+    return best.set_index("site")
+
+
 def short(sites: Sequence[str]) -> list[str]:
     """The numbers in the sites' names, which tell those of a kind apart: stages.2.blocks.1.act is 2.1.
 
@@ -134,8 +140,7 @@ def _at_sites(source: Source, metric: str, patterns: Sequence[str], rows: pd.Dat
     known = sites_in(rows)
     primary = [site for site in known if kind_of(site) == PRIMARY.get(metric, "block")] or known
     sites = chosen_sites(known, patterns) if patterns else primary
-    best = rows.assign(missing=rows.value.isna()).sort_values("missing", kind="stable").drop_duplicates("site")
-    best = best.set_index("site").loc[sites].reset_index()
+    best = at_each_site(rows).loc[sites].reset_index()
     places = np.arange(len(sites)) / max(1, len(sites) - 1) if len(sites) > 1 else [1.0]
     columns = ["site", "positions", "value", "low", "high", "status", "reason", "n_images", "step"]
     return best.reindex(columns=columns).assign(arm=source.arm, seed=source.seed, place=places)

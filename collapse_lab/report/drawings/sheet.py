@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from collapse_lab.report.figures import colour
+from collapse_lab.report.colours import colour
 
 WIDTHS: Mapping[int, float] = {1: 3.25, 2: 6.75}
 """Inches of one column and of both, as the usual conference templates have them."""
@@ -110,11 +110,6 @@ def note(figure: Figure, text: str) -> None:
 def wrapped(text: str, width: int, lines: int = 3) -> str:
     """A name on a few lines of whole words where it has any, the rest cut off with an ellipsis."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder=" …")) or text[: width - 1] + "…"
-
-
-def words(name: str) -> str:
-    """A metric's name as a reader says it."""
-    return name.replace("_", " ")
 
 
 def letters(inches: float) -> int:

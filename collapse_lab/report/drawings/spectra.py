@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from collapse_lab.capture.sites import kind_of
+from collapse_lab.report.colours import colour
 from collapse_lab.report.drawings.readings import Arms, at_step, bands_told, chosen_sites, labels, n_told, sites_in
 from collapse_lab.report.drawings.sheet import GREY, WIDTHS, balanced, legend, letters, note, sheet, stroke, wrapped
-from collapse_lab.report.figures import colour
 
 SERIES = "singular_values"
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

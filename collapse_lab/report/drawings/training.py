@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from collapse_lab.capture.sites import kind_of
 from collapse_lab.metrics._metric import METRICS
 from collapse_lab.report.drawings.readings import Arms, images_told, labels, over_training, seeds_of, short
-from collapse_lab.report.drawings.sheet import TYPE, WIDTHS, balanced, letters, note, sheet, words, wrapped
+from collapse_lab.report.drawings.sheet import TYPE, WIDTHS, balanced, letters, note, sheet, wrapped
+from collapse_lab.report.words import spoken
 
 EMPTY = "#d9d9d9"
 MOST_TICKS = 12
@@ -45,7 +46,7 @@ def training(
         if place + across >= len(arms):
             axis.set_xlabel("step")
     bar = figure.colorbar(mesh, ax=axes, location="right", shrink=min(1.0, 1.5 / figure.get_figheight()), aspect=16)
-    bar.set_label(f"{words(metrics[0])}\n({METRICS[metrics[0]].unit})")  # a figure may be low
+    bar.set_label(f"{spoken(metrics[0])}\n({METRICS[metrics[0]].unit})")  # a figure may be low
     bar.outline.set_visible(False)
     if bar.solids is not None:
         bar.solids.set(rasterized=False, edgecolor="face", linewidth=0.1)  # as a picture it would be no vector

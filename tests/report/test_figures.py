@@ -23,7 +23,7 @@ from collapse_lab.report.drawings.selectivity import selectivity
 from collapse_lab.report.drawings.sheet import WIDTHS, style
 from collapse_lab.report.drawings.spectra import spectra
 from collapse_lab.report.drawings.training import training
-from collapse_lab.report.publication import FIGURES, figure, options_of
+from collapse_lab.report.figures import FIGURES, figure, options_of
 from collapse_lab.report.sources import Source, read_sources
 
 HOSTILE = "<script>alert('x')</script> $x_2$ {{ 7 * 7 }} & \"q\" " + "a very long name " * 600
