@@ -36,7 +36,7 @@ class Section:
 
 def write_report(asked: Asked, comparison: cl.Comparison, *, title: str, answer: str) -> None:
     """The page that `cl.report` makes of a comparison, with its table and record."""
-    cl.report(comparison, out=asked.out / "index.html", title=title)
+    cl.report(comparison, out=asked.out / "index.html", title=title, pictures=cl.pictures_of)
     write_record(asked, comparison.metrics, comparison.folders, answer)
 
 
@@ -53,18 +53,13 @@ def write_page(
     )
     text = pages.get_template("page.html").render(
         title=title,
-        question=asked.question.partition("\nResult ")[0],
+        question=asked.question.partition("\nResult ")[0],  # the result is the page itself
         answer=answer,
         sections=list(map(_shown, sections)),
     )
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / "index.html").write_text(text, encoding="utf-8")
     write_record(asked, metrics, runs, answer)
-
-
-def _asked(question: str) -> str:
-    """Without the result, which is the page itself."""
-    return question.partition("\nResult ")[0]
 
 
 def write_record(asked: Asked, metrics: pd.DataFrame, runs: Runs, answer: str) -> None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collapse_lab.stats.accumulate import stats_of as stats_of
     from collapse_lab.stats.layer import LayerStats as LayerStats
     from collapse_lab.study.compared import runs_of as runs_of
+    from collapse_lab.study.pictures import pictures_of as pictures_of
     from collapse_lab.study.plan import Study as Study
     from collapse_lab.study.plan import read_study as read_study
     from collapse_lab.study.run import run_study as run_study
@@ -83,6 +84,7 @@ _DEFINED_IN = {
     "n_curve": "findings.curve",
     "normalise": "data.source",
     "open_images": "data.source",
+    "pictures_of": "study.pictures",
     "probe": "findings.probes",
     "read_study": "study.plan",
     "report": "report.page",

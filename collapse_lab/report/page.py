@@ -37,9 +37,10 @@ def report(
 
     Runs are grouped by the arm in their record and compared with `baseline` (the first arm without it). The page loads
     nothing; its tables are readable without JavaScript. `pictures(folders, identities)` gives the pixels of images, for
-    thumbnails; `baselines` is the table of `cl.baselines`, shown beside the probes. Runs without a capture, that are
-    still training, or whose arms have no site in common are shown as far as they go, and the page says so. Raises
-    FileNotFoundError for runs that are not there, LookupError for an unknown baseline.
+    thumbnails (`cl.pictures_of`: out of the data of the runs); `baselines` is the table of `cl.baselines`, shown beside
+    the probes. Runs without a capture, that are still training, or whose arms have no site in common are shown as far
+    as they go, and the page says so. Raises FileNotFoundError for runs that are not there, LookupError for an unknown
+    baseline.
     """
     if isinstance(runs_or_comparison, Comparison):
         comparison: Comparison | None = runs_or_comparison
