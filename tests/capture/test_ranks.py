@@ -14,17 +14,20 @@ from collapse_lab.capture.store import load_capture
 from collapse_lab.ranks import Ranks, joined, meeting, share_of
 from tests.capture.same import assert_same_capture
 from tests.capture.together import BATCHES, WORLD, captured, work
+from tests.conftest import Once
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(once: Once) -> Path:
     """The captures and errors of two processes, by name and rank."""
-    folder = tmp_path_factory.mktemp("ranks")
+    return once("capturing ranks", capture_together)
+
+
+def capture_together(folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     multiprocessing.spawn(work, args=(port, folder), nprocs=WORLD)
-    return folder
 
 
 @pytest.mark.parametrize("rank", range(WORLD))

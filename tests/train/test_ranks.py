@@ -14,15 +14,19 @@ from torch import multiprocessing
 
 from collapse_lab.runs import Run, read_lines
 from collapse_lab.train.loop import train
+from tests.conftest import Once
 from tests.tolerances import RANKS32, RANKS64
 from tests.train.runs import final_state
 from tests.train.together import BAD_STEP, LAST_STEP, STEPS, WORLD, config, spoilt, under, work
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The runs of two processes by name, and what each says of its errors."""
-    folder = tmp_path_factory.mktemp("ranks")
+def results(once: Once) -> Path:
+    """The runs of two processes by name, and what each says of its errors. A run that a test lets go on is its own."""
+    return once("training ranks", train_together)
+
+
+def train_together(folder: Path) -> None:
     for rank in range(WORLD):
         (folder / f"pictures-{rank}" / "train").mkdir(parents=True)
         Image.new("RGB", (16, 16), (rank, 0, 0)).save(folder / f"pictures-{rank}" / "train" / "0.png")
@@ -31,13 +35,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             free.bind(("127.0.0.1", 0))
         ports = one.getsockname()[1], other.getsockname()[1]
     multiprocessing.spawn(work, args=(ports, folder), nprocs=WORLD)
-    return folder
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(once: Once) -> Path:
     """The same batches in one process, in float64."""
-    return train(config(tmp_path_factory.mktemp("alone") / "run", "float64"))
+    return once("one rank", lambda folder: train(config(folder / "run", "float64"))) / "run"
 
 
 def told(results: Path, name: str) -> list[str]:
