@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +18,7 @@ from collapse_lab.report.assets import source_hash
 from collapse_lab.report.layout import DETAILED
 from collapse_lab.report.page import render, report, weights
 from collapse_lab.report.sources import Source, arms_of, read_sources
+from tests.report.markup import parsed, text_of
 
 HOSTILE = [
     "<script>alert('x')</script> {{ 7 * 7 }} $x_2$ \u202e & \"q\"",
@@ -39,32 +39,9 @@ def comparison(runs: Path) -> Comparison:
     return compare(arms, baseline="plain", factors=factors)
 
 
-class _Tags(HTMLParser):
-    """Every tag and attribute of a page, and the text of what is neither script nor style, and of these."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.inside: dict[str, list[str]] = {"script": [], "style": []}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        kind = self.found[-1][0] if self.found else ""
-        (self.inside.get(kind, self.text) if self.cdata_elem else self.text).append(data)
-
-
-def _parsed(page: str) -> _Tags:
-    tags = _Tags()
-    tags.feed(page)
-    return tags
-
-
 def test_the_page_loads_nothing_and_runs_only_what_its_policy_names(runs, tmp_path):
     page = report([runs], out=tmp_path / "page.html", baseline="plain").read_text()
-    tags = _parsed(page)
+    tags = parsed(page)
     assert not [tag for tag, _ in tags.found if tag in ("iframe", "object", "img", "base", "form")]
     for tag, attributes in tags.found:
         for name in ("src", "href", "xlink:href", "action"):
@@ -84,7 +61,7 @@ SECTIONS = ["verdict", "depth", "training", "spectra", "channels", "layer", "pro
 
 def test_the_page_leads_from_the_verdict_to_the_provenance(runs, tmp_path):
     page = report([runs], out=tmp_path / "page.html", baseline="plain", title="Mine").read_text()
-    tags = _parsed(page)
+    tags = parsed(page)
     assert [own["id"] for tag, own in tags.found if tag == "section" and own.get("id")] == SECTIONS
     text = " ".join(tags.text)
     for expected in (
@@ -109,7 +86,7 @@ def test_names_are_text_whatever_they_hold(runs, name):
     sources = _renamed(runs, name)
     tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", name)}
     page = render(sources, compare(tables, baseline="plain"), name)
-    tags = _parsed(page)
+    tags = parsed(page)
     assert [tag for tag, _ in tags.found].count("script") == 2
     assert name in "".join(tags.text)
     assert "49" not in re.findall(r"<h1>(.*?)</h1>", page)[0]
@@ -127,7 +104,7 @@ def test_a_comparison_of_bare_tables_makes_a_page_without_charts(runs):
     sources = read_sources([runs])
     tables = {arm: [s.metrics for s in sources if s.arm == arm] for arm in ("plain", "GRN")}
     page = render([], compare(tables, baseline="plain"), "t")
-    found = {own.get("id") for tag, own in _parsed(page).found if tag == "section"}
+    found = {own.get("id") for tag, own in parsed(page).found if tag == "section"}
     assert found & set(SECTIONS) == {"verdict", "probes", "effects", "provenance"}
     assert "GRN - plain" in page
 
@@ -236,15 +213,11 @@ def test_an_arm_without_a_value_is_said_to_have_none_and_why(runs, tmp_path):
     assert "cannot be called: a layer behind it is degenerate" in page
 
 
-def _text(page: str) -> str:
-    return re.sub(r"\s+", " ", "".join(_parsed(page).text))
-
-
 def test_a_run_still_training_is_said_with_the_step_it_is_at(runs, tmp_path):
     run = Path(shutil.copytree(next(runs.glob("*seed0")), tmp_path / "run"))
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "running", "step": 1, "steps": 900}))
-    text = _text(report([run], out=tmp_path / "page.html").read_text())
+    text = text_of(report([run], out=tmp_path / "page.html").read_text())
     assert "run is still training: the page shows it as of step 1 of 900" in text
 
 
@@ -253,10 +226,10 @@ def test_a_run_without_a_capture_is_shown_with_what_makes_one(runs, tmp_path):
     for name in ("metrics.parquet", "series.parquet"):
         (bare / name).unlink()
     shutil.rmtree(bare / "captures")
-    text = _text(report([bare], out=tmp_path / "page.html").read_text())
+    text = text_of(report([bare], out=tmp_path / "page.html").read_text())
     assert "No capture yet: bare. Make one with 'collapse-lab capture RUN'" in text
     assert "nothing is measured yet" in text
-    both = _text(report([bare, *sorted(runs.glob("plain*"))], out=tmp_path / "page.html").read_text())
+    both = text_of(report([bare, *sorted(runs.glob("plain*"))], out=tmp_path / "page.html").read_text())
     assert "No capture yet: bare" in both
     assert "no fault found at 6 sites in 3 seeds" in both
 
@@ -270,7 +243,7 @@ def test_arms_without_a_site_in_common_are_shown_side_by_side(runs):
         else each
         for each in sources
     ]
-    text = _text(render(moved, None, "t", why_not="no site is in all arms"))
+    text = text_of(render(moved, None, "t", why_not="no site is in all arms"))
     assert "The arms are shown side by side and not compared: no site is in all arms." in text
     assert "encoder.layer.0" in text
     assert "stages.2.blocks.0" in text
@@ -289,7 +262,7 @@ def test_a_metric_without_any_value_is_a_gap_with_its_reason(runs):
         for each in sources
     ]
     page = render(broken, None, "t")
-    last = json.loads(_parsed(page).inside["script"][0])["last"]
+    last = json.loads(parsed(page).inside["script"][0])["last"]
     assert "only noise" in last["reasons"]
     rows = re.findall(r"<tr><th scope=\"row\"><bdi class=\"name\">stages.2.blocks.0</bdi></th>(.*?)</tr>", page)
     assert "–" in rows[0]
@@ -315,6 +288,6 @@ def test_the_parts_of_a_page_sum_to_its_size(runs, tmp_path):
 def test_what_images_are_worth_without_a_network_stands_beside_the_probes(runs):
     rows = {"method": "pixels", "metric": "knn_accuracy", "corrected": 0.5, "low": 0.4, "high": 0.6, "value": 0.5}
     table = pd.DataFrame([rows | {"n_seeds": 3, "n_images": 66, "n_train": 24}])
-    text = _text(render(read_sources([runs]), None, "t", baselines=table))
+    text = text_of(render(read_sources([runs]), None, "t", baselines=table))
     assert "pixels" in text
     assert "50.0 % [40.0, 60.0]" in text
