@@ -18,8 +18,6 @@ import collapse_lab as cl
 from analyses.command import Asked
 from analyses.readings import Runs, record_of
 
-HEAVY = ["replicates", "group_sizes"]
-"""Columns that only `cl.compare` reads, and nine tenths of a file."""
 LARGEST = 3_000_000
 """Bytes of a page, so that all of them can be kept beside the code."""
 
@@ -67,8 +65,7 @@ def write_record(asked: Asked, metrics: pd.DataFrame, runs: Runs, answer: str) -
 
     run.json says of each arm which runs it has, with configuration, data, versions and seconds.
     """
-    kept = metrics.drop(columns=[name for name in HEAVY if name in metrics])
-    kept.to_parquet(asked.out / "metrics.parquet", index=False)
+    metrics.to_parquet(asked.out / "metrics.parquet", index=False)
     facts = {
         "analysis": asked.name,
         "quick": asked.quick,

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from collapse_lab.cli.board import Board
+from collapse_lab.findings.compare import compare
 from collapse_lab.findings.table import read_table
 from collapse_lab.study import run
 from collapse_lab.study.progress import Progress, RunState
@@ -31,12 +32,16 @@ def test_a_study_from_a_file_writes_page_table_and_records_and_runs_nothing_that
     before = {path: path.stat().st_mtime_ns for path in (here / "runs").rglob("*.parquet")}
     code, out, err = ask("study", "small.toml", "--json")
     assert code == 0, err
-    page = here / json.loads(out)["page"]
+    document = json.loads(out)
+    page = here / document["page"]
     assert page == here / "reports" / "small" / "index.html"
     assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "metrics.parquet", "run.json"]
     kept = read_table(page.parent / "metrics.parquet")
     assert set(zip(kept.arm, kept.seed, strict=True)) == {(arm, seed) for arm in ("plain", "GRN") for seed in range(3)}
-    assert "replicates" not in kept
+    arms = {arm: [own for _, own in rows.groupby("seed")] for arm, rows in kept.groupby("arm", sort=False)}
+    again = compare(arms, baseline="plain").row("GRN - plain", "effective_rank")
+    shown = [row for row in document["rows"] if (row["contrast"], row["metric"]) == ("GRN - plain", "effective_rank")]
+    assert [(row["low"], row["high"]) for row in shown] == [(again.low, again.high)]
     told = json.loads((page.parent / "run.json").read_text())["runs"]
     assert {each["status"] for each in told} == {"finished"}
     assert all(each["logged_last"][0]["step"] == each["steps"] == 2 for each in told)
