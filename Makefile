@@ -6,10 +6,16 @@ READY := $(VENV)/.ready
 # Two test processes with one thread each use two cores without fighting over them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow test-notebooks test-browser lint bench clean
+.PHONY: demo example test test-slow test-notebooks test-browser lint bench clean
 
 demo: $(READY)
 	$(BIN)/collapse-lab demo
+
+# The committed example anew, after a change of what a page says: the demo's runs, and a picture by a headless chromium.
+example: $(READY)
+	$(BIN)/collapse-lab demo --out reports/example
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --virtual-time-budget=4000 --window-size=1200,2660 \
+	  --screenshot=$(CURDIR)/reports/example/page.png file://$(CURDIR)/reports/example/index.html
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal

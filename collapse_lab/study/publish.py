@@ -13,6 +13,7 @@ from collapse_lab.report.sources import Source, sources_of
 from collapse_lab.runs import write_json, write_text
 from collapse_lab.study.pictures import pictures_of
 
+
 def publish(comparison: Comparison, out: Path, *, title: str) -> Path:
     """Write index.html, metrics.parquet and run.json of a comparison of run folders into `out`; returns the page.
 
