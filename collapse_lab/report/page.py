@@ -92,7 +92,6 @@ def render(
         differences=provenance.differences(layout.arms, sources),
         commands=provenance.commands(sources),
         spoken=words.spoken,
-        measured_of=verdict.measured_of,
     )
 
 

@@ -17,8 +17,8 @@ from collapse_lab.findings.table import COLUMNS, read_table
 from collapse_lab.runs import Run, read_lines
 
 SHOWN = (
-    *("step", "site", "positions", "depth", "channels", "metric", "value", "low", "high", "status", "reason"),
-    "n_images",
+    *("step", "site", "positions", "depth", "channels", "metric", "value", "corrected", "low", "high"),
+    *("status", "reason", "n_images", "n_effective"),
 )
 """Columns of a table that a page shows; leaving the others out makes every cut of it several times as fast."""
 

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from collapse_lab.findings.compare import FEWEST_SEEDS
 from collapse_lab.findings.diagnose import Finding, diagnose, unjudged
-from collapse_lab.findings.rules import RULES
-from collapse_lab.metrics._metric import METRICS
+from collapse_lab.findings.rules import KINDS
+from collapse_lab.report.arm_findings import ArmFinding, arm_findings
 from collapse_lab.report.sources import Source
-from collapse_lab.report.words import interval, spoken
-
-METRICS_OF = {rule.kind: rule.metrics for rule in RULES}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmFinding:
-    """A finding of one arm, over its sites and seeds; `example` is the worst of them, `severity` how bad that is."""
-
-    kind: str
-    fault: bool
-    severity: float
-    sites: list[str]
-    seeds: int
-    of: int
-    onset: int
-    example: Finding
+from collapse_lab.report.words import counted, spoken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +38,7 @@ def verdicts(arms: Sequence[str], sources: Sequence[Source], found: Sequence[lis
     for place, arm in enumerate(arms):
         own = [(source, each) for source, each in zip(sources, found, strict=True) if source.arm == arm]
         told.append(_verdict(arm, place, [source for source, _ in own], [each for _, each in own]))
-    return sorted(told, key=lambda each: -_badness(each))
+    return sorted(told, key=_badness, reverse=True)
 
 
 def lines_of(sources: Sequence[Source]) -> list[str]:
@@ -64,8 +47,10 @@ def lines_of(sources: Sequence[Source]) -> list[str]:
     return [f"{each.arm}: {each.sentence}" for each in verdicts(arms, sources, findings_of(sources))]
 
 
-def _badness(verdict: ArmVerdict) -> float:
-    return max((each.fault + each.severity * each.seeds / each.of for each in verdict.findings), default=-1.0)
+def _badness(verdict: ArmVerdict) -> tuple[bool, int, float]:
+    """Whether there is a fault; how bad its kind is; and how bad it is there."""
+    worst = next((each for each in verdict.findings if each.fault), None)
+    return (True, -KINDS.index(worst.kind), worst.severity) if worst else (False, 0, 0.0)
 
 
 def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[list[Finding]]) -> ArmVerdict:
@@ -83,7 +68,7 @@ def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[li
         images = min(int(table.n_images.min()) for table in tables)
         sites = len({site for table in tables for site in table.site.unique()})
         sentence = (
-            f"no fault found at {_count(sites, 'site')} in {_count(len(tables), 'seed')}, {images} images"
+            f"no fault found at {counted(sites, 'site')} in {counted(len(tables), 'seed')}, {images} images"
             f"{_few(len(tables))}."
         )
     return ArmVerdict(arm=arm, place=place, sentence=sentence, healthy=not faults, findings=merged, unjudged=missing)
@@ -93,60 +78,19 @@ def _faulty(faults: Sequence[ArmFinding]) -> str:
     """The worst fault with its place, its number and its interval; the others by name."""
     worst, *others = faults
     since = "before training" if worst.onset == 0 else f"step {worst.onset}"
+    mean = " in the mean" if worst.of > 1 else ""
     text = (
-        f"{spoken(worst.kind)} at {_count(len(worst.sites), 'site')} in {worst.seeds} of {_count(worst.of, 'seed')} "
-        f"since {since}; worst at {worst.example.site}, which {worst.example.text}"
+        f"{spoken(worst.kind)} at {worst.where}, since {since}; worst{mean} at {worst.site}, which {worst.text}: "
+        f"{worst.measured}{_few(worst.of)}."
     )
-    text += f" ({measured_of(worst.example)}){_few(worst.of)}."
     if others:
-        listed = ", ".join(f"{spoken(each.kind)} ({_count(len(each.sites), 'site')})" for each in others)
+        listed = ", ".join(f"{spoken(each.kind)} ({counted(len(each.sites), 'site')})" for each in others)
         text += f" Also {listed}."
     return text
 
 
-def measured_of(finding: Finding) -> str:
-    """The number a finding rests on: metric, value with its interval, images; of several, one that has an interval."""
-    rows = finding.evidence[finding.evidence.value.notna()]
-    if rows.empty:
-        return f"{int(finding.evidence.n_images.max())} images" if len(finding.evidence) else "no value"
-    order = {metric: place for place, metric in enumerate(METRICS_OF[finding.kind])}
-    ranked = sorted(range(len(rows)), key=lambda at: (math.isnan(rows.low.iloc[at]), order[rows.metric.iloc[at]]))
-    row = rows.iloc[ranked[0]].copy()
-    if math.isnan(row.corrected):
-        row["corrected"] = row.value
-    return f"{spoken(row.metric)} {interval(row, METRICS[row.metric].unit)}, {int(row.n_images)} images"
-
-
 def _few(seeds: int) -> str:
     return "; not enough seeds to say whether the arm makes it so" if seeds < FEWEST_SEEDS else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def arm_findings(sources: Sequence[Source], found: Sequence[list[Finding]]) -> list[ArmFinding]:
-    """What the runs of one arm have in common that is worth saying, faults first, the worst first."""
-    gathered: dict[tuple[str, bool], list[tuple[int, Finding]]] = {}
-    for source, own in zip(sources, found, strict=True):
-        for finding in own:
-            gathered.setdefault((finding.kind, finding.fault), []).append((source.seed, finding))
-    merged = []
-    for (kind, fault), each in gathered.items():
-        worst = max((finding for _, finding in each), key=lambda finding: finding.severity)
-        merged.append(
-            ArmFinding(
-                kind=kind,
-                fault=fault,
-                severity=worst.severity,
-                sites=list(dict.fromkeys(finding.site for _, finding in each)),
-                seeds=len({seed for seed, _ in each}),
-                of=len(sources),
-                onset=min(finding.onset for _, finding in each),
-                example=worst,
-            )
-        )
-    return sorted(merged, key=lambda finding: (not finding.fault, -finding.severity))
 
 
 def records(sources: Sequence[Source], found: Sequence[list[Finding]], sites: Mapping[str, int]) -> dict[str, Any]:

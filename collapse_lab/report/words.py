@@ -41,6 +41,11 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
+def counted(number: int, what: str) -> str:
+    """1 site, 2 sites."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _digits(value: float) -> str:
     if value == 0:
         return "0"
@@ -86,7 +91,7 @@ def _scale(comparison: Comparison) -> Iterator[str]:
         return
     seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
     step = int(comparison.metrics.step.max())
-    scope = f"{arms.contrast.nunique()} arms, {seeds} seed{'s' if seeds > 1 else ''} each"
+    scope = f"{counted(arms.contrast.nunique(), 'arm')}, {counted(seeds, 'seed')} each"
     over = "seeds and images" if arms.images_counted.all() else "seeds, and over images where groups of them were kept"
     yield (
         f"{scope}, {images} images, step {step}; means over the last third of depth, bias-corrected, with 95 % "
