@@ -1,0 +1,66 @@
+"""Which measurements there are, what matters most first, and how long each may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A process of its own: a module of this project with its arguments, and the seconds after which it is ended."""
+
+    command: tuple[str, ...]
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.command)
+
+
+def plan(*, quick: bool, device: str) -> list[Part]:
+    """All parts; with `quick` two sizes and fewer networks, of the CPU the smallest of every kind."""
+    return list(_rehearsal() if device == "cpu" else _parts(quick))
+
+
+def _parts(quick: bool) -> Iterator[Part]:
+    sizes = ("base", "atto") if quick else ("base", "atto", "tiny", "nano")
+    ours, scale = "visible,dense_masked,kernels", "dense,timm"
+    yield _limits()
+    yield _steps("base", "compiled", ours, 150, profile=True)
+    yield _looking("statistics,ours_pico,ours_base,monitor_pico,cpu_ours_tiny", 90)
+    yield _steps("base", "eager", "visible,dense_masked,dense,timm,kernels", 60, profile=True)
+    yield _steps("atto", "compiled", ours, 120, profile=True)
+    if quick:
+        return
+    yield _looking("timm_tiny,transformers_tiny,timm_base,transformers_base", 90)
+    yield Part(command=("benchmarks.gpu.packed",), seconds=60)
+    for size in sizes[2:]:
+        yield _steps(size, "compiled", ours, 120)
+    for size in sizes[1:]:
+        yield _steps(size, "eager", "visible,dense_masked,dense,timm,kernels", 60)
+    yield _looking("ours_tiny,same_timm_tiny,cpu_timm_tiny,cpu_transformers_tiny", 60)
+    for size in sizes:
+        yield _steps(size, "compiled", scale, 120)
+
+
+def _rehearsal() -> Iterator[Part]:
+    yield _limits()
+    yield _steps("atto", "compiled", "visible,dense_masked,dense,timm,kernels", 300, profile=True)
+    yield _steps("atto", "eager", "visible", 60)
+    captures = "ours_atto,timm_atto,transformers_atto,cpu_ours_atto,cpu_timm_atto,cpu_transformers_atto"
+    yield _looking(f"statistics,monitor_atto,same_timm_atto,{captures}", 300)
+    yield Part(command=("benchmarks.gpu.packed",), seconds=60)
+
+
+def _limits() -> Part:
+    return Part(command=("benchmarks.gpu.limits",), seconds=60)
+
+
+def _steps(size: str, way: str, networks: str, seconds: float, *, profile: bool = False) -> Part:
+    options = ("--way", way, "--networks", networks, *(("--profile",) if profile else ()))
+    return Part(command=("benchmarks.gpu.steps", size, *options), seconds=seconds)
+
+
+def _looking(names: str, seconds: float) -> Part:
+    return Part(command=("benchmarks.gpu.looking", "--only", names), seconds=seconds)
