@@ -13,7 +13,8 @@ found = re.search(r"[A-Z]+\d+[A-Z]*", name.upper())
 print(found[0].lower() if found else re.sub(r"\W+", "-", name.lower()))') || exit 1
 "$python" -m benchmarks.gpu.has
 mkdir -p "$out"
-options=(-m gpu -q -p no:cacheprovider)
+# Importing torch may warn of pynvml where there is a GPU; a warning is an error, and that one would end all tests.
+options=(-m gpu -q -p no:cacheprovider -W "ignore:The pynvml package:FutureWarning")
 "$python" -c 'import xdist' 2>/dev/null && options+=(-n 8)
 timeout --kill-after=10 150 "$python" -m pytest "${options[@]}" tests/test_gpu.py > "$out/gpu-tests.txt" 2>&1
 tests=$?

@@ -24,24 +24,26 @@ def plan(*, quick: bool, device: str) -> list[Part]:
 
 
 def _parts(quick: bool) -> Iterator[Part]:
-    sizes = ("base", "atto") if quick else ("base", "atto", "tiny", "nano")
-    ours, scale = "visible,dense_masked,kernels", "dense,timm"
+    both, more = "visible,dense_masked", ("tiny", "nano")
     yield _limits()
-    yield _steps("base", "compiled", ours, 150, profile=True)
-    yield _looking("statistics,ours_pico,ours_base,monitor_pico,cpu_ours_tiny", 90)
-    yield _steps("base", "eager", "visible,dense_masked,dense,timm,kernels", 60, profile=True)
-    yield _steps("atto", "compiled", ours, 120, profile=True)
+    yield _steps("base", "compiled", both, 140, profile=True)
+    yield _looking("statistics,ours_pico,ours_base,monitor_pico", 80)
+    yield _steps("base", "eager", f"{both},dense,timm", 60, profile=True)
+    yield _steps("atto", "compiled", both, 120, profile=True)
+    yield _steps("base", "compiled", "kernels", 120, profile=True)
     if quick:
         return
-    yield _looking("timm_tiny,transformers_tiny,timm_base,transformers_base", 90)
+    yield _looking("timm_tiny,transformers_tiny,timm_base,transformers_base", 80)
     yield Part(command=("benchmarks.gpu.packed",), seconds=60)
-    for size in sizes[2:]:
-        yield _steps(size, "compiled", ours, 120)
-    for size in sizes[1:]:
-        yield _steps(size, "eager", "visible,dense_masked,dense,timm,kernels", 60)
-    yield _looking("ours_tiny,same_timm_tiny,cpu_timm_tiny,cpu_transformers_tiny", 60)
-    for size in sizes:
-        yield _steps(size, "compiled", scale, 120)
+    yield _looking("cpu_ours_tiny,same_timm_tiny,cpu_timm_tiny,cpu_transformers_tiny,ours_tiny", 60)
+    for size in more:
+        yield _steps(size, "compiled", both, 120)
+    for size in ("atto", *more):
+        yield _steps(size, "eager", f"{both},dense,timm", 60)
+    yield _steps("atto", "compiled", "kernels", 120)
+    yield _steps("base", "compiled", "dense,timm", 120)
+    for size in ("atto", *more):
+        yield _steps(size, "compiled", "dense,timm", 120)
 
 
 def _rehearsal() -> Iterator[Part]:
