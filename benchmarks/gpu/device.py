@@ -69,7 +69,7 @@ class Device:
     """The CPU."""
 
     kind, scale = "cpu", SMALL
-    backend = "eager"  # networks are traced and checked as for a GPU, and then run as they were written
+    backend = "aot_eager"  # traced, forward and backward, as for a GPU; what would be generated then is not
     activity = ProfilerActivity.CPU
 
     def wait(self) -> None:
