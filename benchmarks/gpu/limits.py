@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 
+from benchmarks.gpu.device import Device
+from benchmarks.gpu.records import Writer, part_of
 from benchmarks.sparse_encoder import KEPT, SIDE
 from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.models.layers import count_layers, total
@@ -25,28 +28,15 @@ class Limits:
     bytes: float
 
 
-def seconds_of(task: Callable[[], object], rounds: int, warm: int = 3) -> list[float]:
-    """Seconds of each call by the device's own clock."""
-    for _ in range(warm):
-        task()
-    marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(rounds)]
-    torch.cuda.synchronize()
-    for begin, end in marks:
-        begin.record()
-        task()
-        end.record()
-    torch.cuda.synchronize()
-    return [begin.elapsed_time(end) / 1e3 for begin, end in marks]
-
-
-def measured_limits(rounds: int = 10) -> Limits:
-    """A product of 8,192 x 8,192 random numbers, and a copy of 4 GiB."""
-    one, other = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    product = statistics.median(seconds_of(lambda: one @ other, rounds))
-    source = torch.empty(1 << 30, device="cuda")
+def measured_limits(device: Device, rounds: int = 10) -> Limits:
+    """A product of square matrices of random numbers (8,192 on a side), and a copy (4 GiB)."""
+    side, count = device.scale.product, device.scale.copied // 4
+    one, other = (torch.randn(side, side, device=device.kind, dtype=torch.bfloat16) for _ in range(2))
+    product = statistics.median(device.seconds_of(lambda: one @ other, rounds))
+    source = torch.zeros(count, device=device.kind)
     target = torch.empty_like(source)
-    copy = statistics.median(seconds_of(lambda: target.copy_(source), rounds))
-    return Limits(flops=2 * 8192**3 / product, bytes=2 * source.nbytes / copy)
+    copy = statistics.median(device.seconds_of(lambda: target.copy_(source), rounds))
+    return Limits(flops=2 * side**3 / product, bytes=8 * count / copy)
 
 
 def flop_an_image(model: ConvNeXt, share: int = KEPT) -> float:
@@ -72,3 +62,13 @@ def shares(model: ConvNeXt, images_per_second: float, limits: Limits, share: int
     memory = bytes_an_image(architecture["depths"], architecture["dims"], share) / limits.bytes
     found = {"products": products, "memory": memory, "both": products + memory}
     return {f"share_of_{name}": images_per_second * seconds for name, seconds in found.items()}
+
+
+def main() -> None:
+    """Append one record to the file."""
+    options = argparse.ArgumentParser(description="The limits of the device.", parents=[part_of()]).parse_args()
+    Writer(options.out)({"part": "limits", **asdict(measured_limits(options.device))})
+
+
+if __name__ == "__main__":
+    main()

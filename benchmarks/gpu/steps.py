@@ -3,42 +3,42 @@
 A step is forward, backward and AdamW (fused) on images that lie on the device. `visible` and `dense_masked` are whole
 FCMAE steps, decoder and loss included; `kernels` is `visible` with the Triton kernels of `models/kernels.py`; `dense`
 is our encoder on whole images and `timm` theirs of the same size, with the mean square of the last map as loss, for
-scale. `compiled` compiles every block, as training does. Networks of one size and way take turns. Memory is the most
-that one step held, weights and optimiser included.
+scale. `compiled` compiles every block, as training does; the first steps, which compile, are told apart. Networks are
+measured one after the other, each alone on the device; a record is written once its network is measured. Memory is the
+most that one step held, weights and optimiser included. Where it does not suffice half the images are taken.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu.limits import Limits, measured_limits, seconds_of, shares
+from benchmarks.gpu.device import Device, fitted, told
+from benchmarks.gpu.limits import Limits, measured_limits, shares
+from benchmarks.gpu.records import Writer, part_of
 from benchmarks.sparse_encoder import CELLS, KEPT, SIDE, mask_blocks, sample
 from collapse_lab.draws import Draws
 from collapse_lab.models import kernels
 from collapse_lab.models.block import Block
 from collapse_lab.models.build import build_model
-from collapse_lab.models.convnext import ConvNeXt
 from collapse_lab.objectives.fcmae import FCMAE
 from collapse_lab.train.optim import adamw
 from collapse_lab.train.place import compile_blocks
 
-BATCH = {"atto": 1024, "nano": 512, "tiny": 256, "base": 128}
-NETWORKS = ("visible", "kernels", "dense_masked", "dense", "timm")
+SIZES = ("atto", "nano", "tiny", "base")
+NETWORKS = ("visible", "dense_masked", "dense", "timm", "kernels")
 VISIBLE = ("visible", "kernels")
 WAYS = ("eager", "compiled")
-ROUNDS, STEPS = 3, 5
+PROFILED, ROWS = 3, 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +48,20 @@ class Subject:
     module: nn.Module
     loss: Callable[[], Tensor]
     blocks: tuple[type[nn.Module], ...] = (Block,)
-    by_kernel: bool = False
 
-    def compile(self) -> None:
-        """Every block for itself, as training does."""
-        compile_blocks(self.module, self.blocks)
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One measurement."""
+
+    size: str
+    way: str
+    network: str
+    profile: bool = False
+
+    @property
+    def names(self) -> dict[str, str]:
+        return {"size": self.size, "way": self.way, "network": self.network}
 
 
 def subject(network: str, size: str, images: Tensor) -> Subject:
@@ -73,7 +82,7 @@ def subject(network: str, size: str, images: Tensor) -> Subject:
         found: Tensor = objective(images, generator=drawn).loss
         return found
 
-    return Subject(module=objective, loss=loss, by_kernel=network == "kernels")
+    return Subject(module=objective, loss=loss)
 
 
 def _of_timm(name: str, images: Tensor) -> Subject:
@@ -84,14 +93,13 @@ def _of_timm(name: str, images: Tensor) -> Subject:
     return Subject(module=model, loss=lambda: model.forward_features(held).float().square().mean(), blocks=(block,))
 
 
-def step_of(each: Subject) -> Callable[[], None]:
+def step_of(each: Subject, kind: str) -> Callable[[], None]:
     """Forward, backward, update."""
     optimizer = adamw(each.module, 1e-4, (0.9, 0.95), 0.05)
 
     def step() -> None:
-        kernels.BY_KERNEL = frozenset({"cuda"} if each.by_kernel else ())
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(kind, torch.bfloat16):
             loss = each.loss()
         loss.backward()
         optimizer.step()
@@ -99,81 +107,85 @@ def step_of(each: Subject) -> Callable[[], None]:
     return step
 
 
-def measure(size: str, way: str, networks: tuple[str, ...], limits: Limits) -> Iterator[dict[str, Any]]:
-    """One record a network: milliseconds a step, images a second, GiB, shares of the limits; or the error it raised."""
-    batch = BATCH[size]
-    images = torch.randn(batch, 3, SIDE, SIDE, device="cuda")
-    ready: dict[str, tuple[Callable[[], None], float, float]] = {}
-    for network in networks:
-        where = {"size": size, "way": way, "network": network, "batch": batch}
-        try:
-            each = subject(network, size, images)
-            if way == "compiled":
-                each.compile()
-            step, began = step_of(each), time.perf_counter()
-            seconds_of(step, 1)
-            first = time.perf_counter() - began
-            torch.cuda.reset_peak_memory_stats()
-            seconds_of(step, 1, warm=0)
-            ready[network] = step, first, torch.cuda.max_memory_allocated() / 2**30
-        except (ImportError, RuntimeError) as error:
-            yield where | {"error": f"{type(error).__name__}: {error}"[:400]}
-            torch.cuda.empty_cache()
-    found: dict[str, list[float]] = {network: [] for network in ready}
-    for _ in range(ROUNDS):
-        for network, (step, _, _) in ready.items():
-            found[network] += seconds_of(step, STEPS, warm=1)
+def records(device: Device, wanted: Wanted, limits: Limits) -> Iterator[dict[str, Any]]:
+    """One of the step: images a second, GiB, shares of the limits; then one of each kernel of it where profiled.
+
+    Of what fails, the error stands in its place.
+    """
+    torch.compiler.reset()
+    # Before anything is compiled: a compiled block checks that this is still the same.
+    kernels.BY_KERNEL = frozenset({"cuda"} if wanted.network == "kernels" else ())
+    where, most = wanted.names, device.scale.batch[wanted.size]
+    try:
+        (step, found), batch = fitted(device, most, lambda batch: _measured(device, wanted, batch))
+    except Exception as error:  # whatever one network raises must not lose the others
+        yield {"part": "steps", **where, "batch": most, "error": told(error)}
+        return
+    halved = {"halved_from": most} if batch < most else {}
+    rate = batch / found["step_seconds"]
     with torch.device("meta"):
-        bare = build_model(f"convnextv2_{size}")
-    for network, (_, first, held) in ready.items():
-        yield {"size": size, "way": way, "network": network, "batch": batch} | _numbers(
-            bare, network, batch / statistics.median(found[network]), first, held, limits
-        )
+        bare = build_model(f"convnextv2_{wanted.size}")
+    share = KEPT if wanted.network in VISIBLE else CELLS
+    numbers = {"images_per_second": rate, **found, **shares(bare, rate, limits, share)}
+    yield {"part": "steps", **where, "batch": batch, **halved, **numbers}
+    if wanted.profile:
+        try:
+            for row in profiled(device, step):
+                yield {"part": "kernels", **where, **row}
+        except Exception as error:
+            yield {"part": "kernels", **where, "error": told(error)}
 
 
-def _numbers(bare: ConvNeXt, network: str, rate: float, first: float, held: float, limits: Limits) -> dict[str, float]:
-    share = KEPT if network in VISIBLE else CELLS
-    return {
-        "images_per_second": rate,
-        "first_steps_seconds": first,
-        "peak_gib": held,
-        **shares(bare, rate, limits, share),
-    }
+def _measured(device: Device, wanted: Wanted, batch: int) -> tuple[Callable[[], None], dict[str, float | None]]:
+    """The step, and its seconds, those of the first ones, and its memory."""
+    images = torch.randn(batch, 3, SIDE, SIDE, device=device.kind)
+    each = subject(wanted.network, wanted.size, images)
+    if wanted.way == "compiled":
+        compile_blocks(each.module, each.blocks, device.backend)
+    step, began = step_of(each, device.kind), time.perf_counter()
+    device.seconds_of(step, 1)
+    first = time.perf_counter() - began
+    held = device.peak_gib(step)
+    rounds = device.scale.rounds
+    seconds = [each for _ in range(rounds) for each in device.seconds_of(step, device.scale.steps, warm=1)]
+    return step, {"step_seconds": statistics.median(seconds), "first_steps_seconds": first, "peak_gib": held}
 
 
-def profiled(size: str, way: str, network: str, rows: int = 25) -> list[dict[str, Any]]:
-    """The kernels of a step by the time of the device that they take, most first."""
-    each = subject(network, size, torch.randn(BATCH[size], 3, SIDE, SIDE, device="cuda"))
-    if way == "compiled":
-        each.compile()
-    step = step_of(each)
-    seconds_of(step, 1)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
-        seconds_of(step, 3, warm=0)
-    events = sorted(seen.key_averages(), key=lambda event: -event.self_device_time_total)
-    whole = sum(event.self_device_time_total for event in events)
+def profiled(device: Device, step: Callable[[], None]) -> list[dict[str, Any]]:
+    """The kernels of a step by the time of the device that they take, most first; raises where none was seen."""
+    with torch.profiler.profile(activities=[device.activity]) as seen:
+        for _ in range(PROFILED):
+            step()
+        device.wait()
+    events = sorted(((device.spent(event), event) for event in seen.key_averages()), key=lambda pair: -pair[0])
+    whole = sum(spent for spent, _ in events)
+    if not whole:
+        raise RuntimeError("the profiler saw no work of the device")
     return [
-        {"kernel": event.key[:120], "share": event.self_device_time_total / whole, "calls_a_step": event.count / 3}
-        for event in events[:rows]
+        {"kernel": event.key[:120], "share": spent / whole, "calls_a_step": event.count / PROFILED}
+        for spent, event in events[:ROWS]
     ]
 
 
 def main() -> None:
-    """Append one JSON object a record to the file; what a later size breaks, an earlier one has left there."""
-    parser = argparse.ArgumentParser(description="Train steps on a CUDA device.")
-    parser.add_argument("size", choices=list(BATCH))
+    """Append the records to the file, each as soon as it is there."""
+    parser = argparse.ArgumentParser(description="Train steps.", parents=[part_of()])
+    parser.add_argument("size", choices=SIZES)
     parser.add_argument("--way", choices=WAYS, default="eager")
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--profile", action="store_true", help="also the kernels of the visible-only step")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--profile", action="store_true", help="also the kernels of visible-only steps")
     options = parser.parse_args()
-    with options.out.open("a", encoding="utf-8") as file:
-        for record in measure(options.size, options.way, tuple(options.networks.split(",")), measured_limits()):
-            print(json.dumps({"part": "steps", **record}), file=file, flush=True)
-        for network in VISIBLE if options.profile else ():
-            where = {"part": "kernels", "size": options.size, "way": options.way, "network": network}
-            for record in profiled(options.size, options.way, network):
-                print(json.dumps({**where, **record}), file=file)
+    write = Writer(options.out)
+    device = options.device
+    limits = measured_limits(device)
+    device.release()
+    for network in options.networks.split(","):
+        profile = options.profile and network in VISIBLE
+        for record in records(
+            device, Wanted(size=options.size, way=options.way, network=network, profile=profile), limits
+        ):
+            write(record)
+        device.release()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ has a kernel for it that takes one image at a time; elsewhere the same weights m
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
@@ -53,11 +54,11 @@ def random_boxes(drawn: Draws, side: tuple[int, int], scale: tuple[float, float]
     low, top = math.log(ratio[0]), math.log(ratio[1])
     aspect = _exp(numbers[:, ATTEMPTS:-2] * (top - low) + low)
     size = torch.stack([(area / aspect).sqrt().round(), (area * aspect).sqrt().round()], dim=2)  # (n, ATTEMPTS, 2)
-    limit = torch.tensor([high, wide], dtype=torch.float64, device=size.device)
+    limit = _filled((high, wide), size)
     fits = ((size >= 1) & (size <= limit)).all(dim=2)
     first = fits.to(torch.uint8).argmax(dim=1)
     chosen = size[torch.arange(len(size), device=size.device), first]
-    chosen = torch.where(fits.any(dim=1, keepdim=True), chosen, torch.tensor(_largest(side, ratio)).to(chosen))
+    chosen = torch.where(fits.any(dim=1, keepdim=True), chosen, _filled(_largest(side, ratio), chosen))
     room = limit - chosen
     middle = torch.where(fits.any(dim=1, keepdim=True), numbers[:, -2:], 0.5)
     corner = torch.minimum((middle * (room + 1)).floor(), room)
@@ -73,8 +74,7 @@ def resized(images: Tensor, size: int, boxes: Tensor | None = None, flips: Tenso
     if boxes is None and flips is None and images.shape[2:] == (size, size):
         return images
     if boxes is None:
-        whole = torch.tensor([0, 0, images.shape[2], images.shape[3]], device=images.device)
-        boxes = whole.expand(len(images), 4)
+        boxes = _filled((0, 0, *images.shape[2:]), images).long().expand(len(images), 4)
     way = one_by_one if images.device.type == "cpu" else by_matrices
     return way(images, size, boxes, flips)
 
@@ -142,6 +142,11 @@ def _largest(side: tuple[int, int], ratio: tuple[float, float]) -> tuple[float, 
     if wide / high > ratio[1]:
         return float(high), max(1.0, float(round(high * ratio[1])))
     return float(high), float(wide)
+
+
+def _filled(values: Sequence[float], like: Tensor) -> Tensor:
+    """(k,) float64 made on the device of `like`: it would be waited for where they were copied there."""
+    return torch.stack([like.new_full((), value, dtype=torch.float64) for value in values])
 
 
 def _exp(x: Tensor) -> Tensor:
