@@ -57,7 +57,7 @@ export function lineChart(host, spec, ink) {
   const options = {
     width: Math.max(160, host.clientWidth),
     height: spec.height,
-    padding: [10, 12, 0, 0],
+    padding: [10, 18, 0, 0],
     legend: { show: false },
     series: [{}, ...seriesOf(spec.arms, spec.shown, ink), ...extra],
     bands,

@@ -40,7 +40,8 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   const shared = () => spec.shared ?? spec.data.x;
   const member = {
     cursor: (at) => point(at === null ? null : nearest(shared(), at), true),
-    zoom: (low, high) => chart?.setScale("x", low === null ? whole() : { min: between(shared(), spec.data.x, low), max: between(shared(), spec.data.x, high) }),
+    // In a batch uPlot tells of the new scale at once, while the link still knows that this chart was told.
+    zoom: (low, high) => chart?.batch(() => chart.setScale("x", low === null ? whole() : { min: between(shared(), spec.data.x, low), max: between(shared(), spec.data.x, high) })),
   };
   const whole = () => ({ min: spec.data.x[0], max: spec.data.x[spec.data.x.length - 1] });
 
