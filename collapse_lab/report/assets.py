@@ -19,11 +19,12 @@ MODULES = (
         "arms",
         "search",
         "figure",
-        "sitechoice",
+        "choices",
         "depth",
         "training",
         "spectra",
         "channels",
+        "effects",
     ),
     *("mosaic", "drill", "main"),
 )

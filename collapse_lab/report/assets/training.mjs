@@ -1,12 +1,13 @@
 // Metrics over training: a heatmap of depth against step for each arm, and curves over steps.
 import { SEQUENCE, ends } from "./colour.mjs";
-import { choice, el, name } from "./dom.mjs";
+import { el, name } from "./dom.mjs";
 import { frame, lineFigure } from "./figure.mjs";
 import { number, short, spoken } from "./format.mjs";
 import { colourBar, enlarged, heatmap } from "./heatmap.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { inside, nearest } from "./scales.mjs";
 import { heat, lateSites, losses, ofKind, overSteps } from "./shape.mjs";
+import { headlineChoice } from "./choices.mjs";
 import { pagedTable } from "./tables.mjs";
 
 function curveSpec(store, metricName) {
@@ -28,24 +29,18 @@ function lossSpec(store) {
 
 /** The section. */
 export function trainingSection(host, store, state, link, depthLink) {
-  const names = store.headline.map((each) => [each, spoken(each)]);
-  const chooser = choice("Metric", names, state.get("metric"), (value) => state.set({ metric: value }));
+  const chooser = headlineChoice(store, state);
   const maps = el("div", { id: "heatmaps" });
   const curves = store.headline.map((each) => lineFigure(store, state, { read: () => curveSpec(store, each), link }));
   const logged = store.data.runs.some((run) => run.loss.shape[0] > 0);
   const loss = logged ? [lineFigure(store, state, { read: () => lossSpec(store), link })] : [];
-  host.append(el("div", { class: "controls" }, chooser.label), maps, el("div", { class: "grid" }, ...[...loss, ...curves].map((each) => each.root)));
+  host.append(el("div", { class: "controls" }, chooser), maps, el("div", { class: "grid" }, ...[...loss, ...curves].map((each) => each.root)));
   const stale = whenSeen(maps, () => drawHeatmaps(maps, store, state, link, depthLink));
-  state.on(["metric"], () => {
-    if (store.metric(state.get("metric")).headline) chooser.select.value = state.get("metric");
-    stale();
-  });
-  state.on(["shown", "width"], stale);
+  state.on(["metric", "shown", "width"], stale);
 }
 
 function drawHeatmaps(host, store, state, link, depthLink) {
-  const chosen = state.get("metric");
-  const metricName = store.metric(chosen).headline ? chosen : store.headline[0];
+  const metricName = store.headlineOf(state.get("metric"));
   const metric = store.metric(metricName);
   const sites = ofKind(store, metric.kind);
   const arms = store.data.arms.map((arm, place) => ({ arm, place, rows: heat(store, metricName, place, sites) }));
