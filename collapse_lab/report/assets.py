@@ -13,6 +13,7 @@ MODULES = (
     *("format", "decode", "store", "state", "shape", "colour", "dom", "theme", "lazy", "csv", "tables", "picture"),
     *(
         "scales",
+        "overlap",
         "charts",
         "link",
         "heatmap",

@@ -3,6 +3,7 @@ import { lineChart, showArms } from "./charts.mjs";
 import { el, name, say, swatch } from "./dom.mjs";
 import { number, withInterval } from "./format.mjs";
 import { whenSeen } from "./lazy.mjs";
+import { equals } from "./overlap.mjs";
 import { composed, save } from "./picture.mjs";
 import { between, nearest } from "./scales.mjs";
 import { pagedTable } from "./tables.mjs";
@@ -139,14 +140,16 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   function update() {
     spec = read();
     parts.rename(spec.title, spec.unit);
-    parts.note.replaceChildren(...gapWords(store, spec));
+    annotate();
     label();
     parts.refill();
     stale();
   }
+  const annotate = () => parts.note.replaceChildren(...gapWords(store, spec), ...equalWords(visible(), spec));
   label();
-  parts.note.replaceChildren(...gapWords(store, spec));
+  annotate();
   state.on([key, "theme", "width"], () => {
+    annotate();
     parts.refill();
     stale();
   });
@@ -164,6 +167,14 @@ function gapWords(store, spec) {
   return (spec.gaps ?? []).slice(0, 3).map(({ reason, places }) => {
     const where = places.length === 1 ? name((spec.placeNames ?? store.data.sites)[places[0]]) : `${places.length} sites`;
     return el("span", {}, "No value at ", where, ` (${reason}). `);
+  });
+}
+
+function equalWords(visible, spec) {
+  return equals(visible.map(({ own }) => own.mean)).map((group) => {
+    const [first, ...others] = group.map((place) => name(visible[place].line.name.slice(0, 80)));
+    const list = others.flatMap((each, place) => [place ? ", " : "", each]);
+    return el("span", {}, ...list, others.length > 1 ? " equal " : " equals ", first, ` at every ${spec.xName}. `);
   });
 }
 
