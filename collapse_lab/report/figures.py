@@ -62,7 +62,8 @@ def figure(
     .pdf or .svg, with fonts embedded, or a .png of 300 pixels an inch; equal runs give equal bytes.
 
     Raises LookupError for an unknown name, metric or site, ValueError for an option that the figure does not take or an
-    ending that is none of these, FileNotFoundError for runs that are not measured or kept no maps.
+    ending that is none of these, FileNotFoundError for runs that are not measured or kept no maps. Names may have
+    letters that the common font has not: then fonts of this machine are added, and a UserWarning says which none has.
     """
     draw = FIGURES[name]
     path = None if out is None else _writable(Path(out))
@@ -71,17 +72,21 @@ def figure(
     options = _options(name, {**given, "step": step})
     if columns not in WIDTHS:
         raise ValueError(f"a figure is 1 or 2 columns wide, got {columns}")
-    with style():
-        drawn = draw(_arms(runs), columns=columns, **options)
-    return drawn if path is None else write(drawn, path)
-
-
-def write(drawn: Figure, path: Path) -> Figure:
-    """Write a figure whole or not at all; raises ValueError for an ending that is none of a vector file or .png."""
-    ending = _writable(path).suffix[1:].lower()
-    with style():
-        write_atomically(path, lambda part: drawn.savefig(part, format=ending, dpi=DPI, metadata=METADATA[ending]))
+    arms = _arms(runs)
+    with style(_names(arms)):
+        drawn = draw(arms, columns=columns, **options)
+        if path is not None:
+            ending = path.suffix[1:].lower()
+            write_atomically(path, lambda part: drawn.savefig(part, format=ending, dpi=DPI, metadata=METADATA[ending]))
     return drawn
+
+
+def _names(arms: dict[str, list[Source]]) -> str:
+    """All that runs have given names to, put together."""
+    sources = [source for own in arms.values() for source in own]
+    sites = {str(site) for source in sources for site in source.metrics.site.unique()}
+    factors = {str(factor) for source in sources for factor in source.record.get("factors") or {}}
+    return "".join([*arms, *sites, *factors])
 
 
 def _writable(path: Path) -> Path:

@@ -67,12 +67,13 @@ def render(
     found = verdict.findings_of(sources)
     layout = layout_of(sources, found)
     last = last_values(layout)
+    document = payload(layout, last, found, comparison=comparison, pictures=pictures)
     return _template().render(
         title=title,
         policy=assets.policy(),
         style=assets.style(),
         script=assets.script(),
-        payload=script_text(payload(layout, last, found, pictures)),
+        payload=script_text(document),
         notes=provenance.notes(sources, comparison, why_not),
         verdicts=verdict.verdicts(layout.arms, sources, found),
         sentences=words.sentences(comparison) if comparison else [],
@@ -81,6 +82,7 @@ def render(
         summary=sections.summary(comparison) if comparison else None,
         contrasts=sections.contrasts(comparison) if comparison else [],
         factors=bool(comparison and comparison.factors),
+        less=comparison.baseline if comparison and document["effects"] else None,
         probes=sections.probes(layout),
         baselines=sections.baseline_rows(baselines) if baselines is not None else None,
         idle=sections.idle_channels(layout, last),

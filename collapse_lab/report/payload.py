@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from collapse_lab.findings.compare import LAST_THIRD
+from collapse_lab.findings.compare import LAST_THIRD, Comparison
 from collapse_lab.findings.diagnose import Finding
 from collapse_lab.report.colours import stroke_places
 from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Packed, packed
+from collapse_lab.report.payload_effects import effect_arrays
 from collapse_lab.report.payload_metrics import STATUSES, Last, facts_of, headline_arrays, last_arrays
 from collapse_lab.report.payload_pictures import Pictures, picture_arrays
 from collapse_lab.report.payload_series import series_arrays
@@ -22,7 +23,12 @@ LOSS_POINTS = 400
 
 
 def payload(
-    layout: Layout, last: Last, found: Sequence[list[Finding]], pictures: Pictures | None = None
+    layout: Layout,
+    last: Last,
+    found: Sequence[list[Finding]],
+    *,
+    comparison: Comparison | None = None,
+    pictures: Pictures | None = None,
 ) -> dict[str, Any]:
     """The document: axes as lists, arrays as `packing.Packed`; a number that says a place counts in those lists."""
     places = {site: place for place, site in enumerate(layout.sites)}
@@ -45,6 +51,7 @@ def payload(
         "headline": headline_arrays(layout),
         "last": last_arrays(last),
         "series": series_arrays(layout),
+        "effects": effect_arrays(layout, comparison),
         "pictures": picture_arrays(layout, pictures),
         "findings": records(layout.sources, found, places),
     }

@@ -51,14 +51,14 @@ def headline_arrays(layout: Layout) -> dict[str, Any]:
         rows = source.layers[source.layers.metric.isin(metrics)]
         if rows.empty:
             continue
-        metric = _places(rows.metric, metrics)
+        metric = places_among(rows.metric, metrics)
         wanted = np.asarray([layout.policy[name] for name in metrics])[metric] == rows.positions.to_numpy()
-        site, step = _places(rows.site, sites), _places(rows.step, steps)
+        site, step = places_among(rows.site, sites), places_among(rows.step, steps)
         kept = wanted & (site >= 0)
         where = (metric[kept], run, step[kept], site[kept])
         for name, array in numbers.items():
             array[where] = rows[name].to_numpy(dtype=np.float32, na_value=np.nan)[kept]
-        status[where] = _places(rows.status, STATUSES)[kept]
+        status[where] = places_among(rows.status, STATUSES)[kept]
     arrays: dict[str, Any] = {name: packed(array, "f4") for name, array in numbers.items()}
     return arrays | {"status": packed(status, "u1")}
 
@@ -87,19 +87,19 @@ def last_values(layout: Layout) -> Last:
         if rows.empty:
             continue
         metric, site, policy = (
-            _places(rows.metric, metrics),
-            _places(rows.site, sites),
-            _places(rows.positions, policies),
+            places_among(rows.metric, metrics),
+            places_among(rows.site, sites),
+            places_among(rows.positions, policies),
         )
         values = rows.value.to_numpy(dtype=np.float32)
         kept = (metric >= 0) & (site >= 0)
         where = (metric[kept], policy[kept], run, site[kept])
-        value[where], status[where] = values[kept], _places(rows.status, STATUSES)[kept]
+        value[where], status[where] = values[kept], places_among(rows.status, STATUSES)[kept]
         reason[where] = _numbered(rows.reason, reasons)[kept]
         drawn = [policies.index(layout.policy[name]) for name in layout.policy]
         main = (metric >= 0) & (metric < len(drawn))
         main[main] = np.asarray(drawn, dtype=int)[metric[main]] == policy[main]
-        rest[metric[main], run, _places(rows.site, layout.sites)[main]] = values[main]
+        rest[metric[main], run, places_among(rows.site, layout.sites)[main]] = values[main]
     return Last(value=value, status=status, reason=reason, reasons=list(reasons), rest=rest)
 
 
@@ -109,8 +109,8 @@ def last_arrays(last: Last) -> dict[str, Any]:
     return {name: packed(getattr(last, name), kind) for name, kind in kinds.items()} | {"reasons": last.reasons}
 
 
-def _places(column: pd.Series[Any], among: Sequence[Any]) -> Array:
-    """The place of each entry among these, -1 for none."""
+def places_among(column: pd.Series[Any], among: Sequence[Any]) -> Array:
+    """The place of each entry of a column among these, -1 for none."""
     codes, kinds = pd.factorize(column)
     known = {name: place for place, name in enumerate(among)}
     return np.asarray([known.get(name, -1) for name in kinds] or [-1])[codes]

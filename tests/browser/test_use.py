@@ -67,44 +67,6 @@ def test_a_metric_and_a_site_are_found_by_a_part_of_their_name(visit, page_file)
     assert not own.tab.is_visible("[role=listbox]")
 
 
-CURSORS = """() => [...document.querySelectorAll("#depth-charts .u-cursor-x")].map((line) => line.style.transform)"""
-
-
-def test_one_cursor_and_one_zoom_for_all_charts_through_depth(visit, page_file):
-    own = visit(page_file)
-    own.see("#depth")
-    plot = own.tab.locator("#depth-charts .large")
-    plot.focus()
-    before = own.tab.evaluate(CURSORS)
-    plot.press("ArrowRight")
-    plot.press("ArrowRight")
-    after = own.tab.evaluate(CURSORS)
-    assert len(after) > 3
-    assert all(a != b for a, b in zip(before, after, strict=True))
-    assert "blocks.1" in own.tab.inner_text("#depth-charts .large .tip")
-    shown = own.picture(SMALL)
-    plot.press("+")
-    assert own.picture(SMALL) != shown
-    plot.press("0")
-    assert own.picture(SMALL) == shown
-
-
-def test_dragging_zooms_all_and_a_double_click_shows_all_again(visit, page_file):
-    own = visit(page_file)
-    own.see("#depth")
-    shown = [own.picture(LARGE), own.picture(SMALL)]
-    box = own.tab.locator("#depth-charts .large .u-over").bounding_box()
-    own.tab.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 50)
-    own.tab.mouse.down()
-    own.tab.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60, steps=5)
-    own.tab.mouse.up()
-    zoomed = [own.picture(LARGE), own.picture(SMALL)]
-    assert all(a != b for a, b in zip(shown, zoomed, strict=True))
-    own.tab.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 50)
-    own.tab.mouse.move(5, 5)
-    assert [own.picture(LARGE), own.picture(SMALL)] == shown
-
-
 def test_a_point_of_a_chart_opens_its_layer(visit, page_file):
     own = visit(page_file)
     own.see("#depth")

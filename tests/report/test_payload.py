@@ -150,7 +150,7 @@ def _with_pictures(sources: list[Source], folder: Path) -> dict:
     def pictures(folders, wanted):
         return {image: np.full((3, 60, 90), image, dtype=np.uint8) for image in wanted}
 
-    return payload(layout, last_values(layout), [[]], pictures) | {"names": layout.sites}
+    return payload(layout, last_values(layout), [[]], pictures=pictures) | {"names": layout.sites}
 
 
 def vars_of(source: Source) -> dict:

@@ -1,20 +1,28 @@
-// A button an arm: shown or hidden in every chart.
+// A button a line: shown or hidden in every chart that has it.
 import { el, name, say, swatch } from "./dom.mjs";
 
-/** The row of buttons; the state's `shown` is a list of true and false. */
-export function armButtons(store, state) {
-  const buttons = store.data.arms.map((arm, place) => {
-    const seeds = store.runsOf(place).length;
+/** The row of buttons of arms, or of other lines {name, colour, dash}; `key` names the state's list of true and false. */
+export function lineButtons(lines, state, { key, label, titleOf = (place) => lines[place].name.slice(0, 300) }) {
+  const buttons = lines.map((line, place) => {
     const toggle = () => {
-      const shown = state.get("shown").map((visible, other) => (other === place ? !visible : visible));
-      state.set({ shown });
-      say(`${arm.name.slice(0, 80)} ${shown[place] ? "shown" : "hidden"}`);
+      const shown = state.get(key).map((visible, other) => (other === place ? !visible : visible));
+      state.set({ [key]: shown });
+      say(`${line.name.slice(0, 80)} ${shown[place] ? "shown" : "hidden"}`);
     };
-    const title = `${arm.name.slice(0, 300)}, ${seeds} seed${seeds === 1 ? "" : "s"}`;
-    return el("button", { type: "button", "aria-pressed": "true", title, onclick: toggle }, swatch(arm), name(arm.name.slice(0, 300)));
+    const pressed = String(state.get(key)[place]);
+    return el("button", { type: "button", "aria-pressed": pressed, title: titleOf(place), onclick: toggle }, swatch(line), name(line.name.slice(0, 300)));
   });
-  state.on(["shown"], () => {
-    state.get("shown").forEach((visible, place) => buttons[place].setAttribute("aria-pressed", String(visible)));
+  state.on([key], () => {
+    state.get(key).forEach((visible, place) => buttons[place].setAttribute("aria-pressed", String(visible)));
   });
-  return el("div", { class: "arms", role: "group", "aria-label": "Arms in the charts" }, ...buttons);
+  return el("div", { class: "arms", role: "group", "aria-label": label }, ...buttons);
+}
+
+/** Those of the arms, for all charts. */
+export function armButtons(store, state) {
+  const titleOf = (place) => {
+    const seeds = store.runsOf(place).length;
+    return `${store.data.arms[place].name.slice(0, 300)}, ${seeds} seed${seeds === 1 ? "" : "s"}`;
+  };
+  return lineButtons(store.data.arms, state, { key: "shown", label: "Arms in the charts", titleOf });
 }

@@ -5,7 +5,7 @@ import { frame, lineFigure } from "./figure.mjs";
 import { number, spoken } from "./format.mjs";
 import { colourBar, enlarged, heatmap } from "./heatmap.mjs";
 import { whenSeen } from "./lazy.mjs";
-import { siteChoice } from "./sitechoice.mjs";
+import { siteChoice } from "./choices.mjs";
 import { curves, lastPoint, spread } from "./shape.mjs";
 import { pagedTable, tableOf } from "./tables.mjs";
 

@@ -1,5 +1,6 @@
 // Line charts by uPlot: an arm is three series, its mean and the two edges of its band.
 import { DASHES } from "./colour.mjs";
+import { covered } from "./overlap.mjs";
 import { drawable, labels, logSplits, places, rangeOf } from "./scales.mjs";
 
 const FONT = "11px system-ui, sans-serif";
@@ -9,13 +10,19 @@ function translucent(colour, share) {
   return `rgba(${code >> 16}, ${(code >> 8) & 255}, ${code & 255}, ${share})`;
 }
 
-function seriesOf(arms, shown, ink) {
+const WIDTH = 1.75;
+const POINT = 4.5;
+
+// A line that others lie on is wider by a rim on both sides for each of them, as far as that can be told apart.
+function seriesOf({ arms, shown, logY }, data, ink) {
+  const means = arms.map((_, place) => data[3 * place + 1]);
+  const rims = covered(means, logY, data.slice(1)).map((count) => 1.75 * Math.min(3, count));
   return arms.flatMap((arm, place) => {
     const colour = ink.arms[arm.colour];
     const few = (self) => self.data[0].length < 13;
     const edge = { show: shown[place], stroke: "transparent", width: 0, points: { show: false } };
     return [
-      { label: arm.name, show: shown[place], stroke: colour, width: 1.75, dash: DASHES[arm.dash], points: { show: few, size: 4.5, fill: colour, width: 0 } },
+      { label: arm.name, show: shown[place], stroke: colour, width: WIDTH + rims[place], dash: DASHES[arm.dash], points: { show: few, size: POINT + rims[place], fill: colour, width: 0 } },
       edge,
       { ...edge },
     ];
@@ -57,9 +64,9 @@ export function lineChart(host, spec, ink) {
   const options = {
     width: Math.max(160, host.clientWidth),
     height: spec.height,
-    padding: [10, 12, 0, 0],
+    padding: [10, 18, 0, 0],
     legend: { show: false },
-    series: [{}, ...seriesOf(spec.arms, spec.shown, ink), ...extra],
+    series: [{}, ...seriesOf(spec, data, ink), ...extra],
     bands,
     axes: axesOf(spec, ink),
     scales: {

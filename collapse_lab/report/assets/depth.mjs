@@ -65,7 +65,7 @@ export function depthSection(host, store, state, link) {
 }
 
 function everySite(store, state) {
-  const name = store.metric(state.get("metric")).headline ? state.get("metric") : store.headline[0];
+  const name = store.headlineOf(state.get("metric"));
   const rows = worstFirst(store, name).map((site) => [
     store.data.sites[site],
     ...store.data.arms.map((_, arm) => number(spread(store.runsOf(arm).map((run) => store.rest(name, run, site))).mean)),

@@ -5,7 +5,7 @@ import { number, spoken } from "./format.mjs";
 import { enlarged } from "./heatmap.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { paintMosaic } from "./mosaic.mjs";
-import { siteChoice } from "./sitechoice.mjs";
+import { siteChoice } from "./choices.mjs";
 import { spread } from "./shape.mjs";
 import { pagedTable } from "./tables.mjs";
 

@@ -3,6 +3,7 @@ import { lineChart, showArms } from "./charts.mjs";
 import { el, name, say, swatch } from "./dom.mjs";
 import { number, withInterval } from "./format.mjs";
 import { whenSeen } from "./lazy.mjs";
+import { equals } from "./overlap.mjs";
 import { composed, save } from "./picture.mjs";
 import { between, nearest } from "./scales.mjs";
 import { pagedTable } from "./tables.mjs";
@@ -29,18 +30,20 @@ export function frame({ title, unit = "", canvases, arms = () => [], table, larg
   return { root, plot, note, rename, refill: fill };
 }
 
-/** A line chart in a frame, drawn when seen. `read()` gives {title, unit, data, logX, logY, names, xName, gaps, at}. */
-export function lineFigure(store, state, { read, height = 210, large = false, link = null, pick = null }) {
+/** A line chart in a frame, drawn when seen. `read()` gives {title, unit, data, logX, logY, names, xName, gaps, at};
+ * `lines` are those that `data.arms` are of, shown as the state's list `key` says. */
+export function lineFigure(store, state, { read, height = 210, large = false, link = null, pick = null, lines = store.data.arms, key = "shown" }) {
   let spec = read();
   let chart = null;
   let drawn = "";
-  const shownArms = () => store.data.arms.filter((_, arm) => state.get("shown")[arm]);
-  const parts = frame({ title: spec.title, unit: spec.unit, large, canvases: () => [chart.ctx.canvas], arms: shownArms, table: () => tableBehind(store, state, spec) });
+  const visible = () => lines.flatMap((line, place) => (state.get(key)[place] ? [{ line, own: spec.data.arms[place] }] : []));
+  const parts = frame({ title: spec.title, unit: spec.unit, large, canvases: () => [chart.ctx.canvas], arms: () => visible().map(({ line }) => line), table: () => tableBehind(visible(), spec) });
   const tip = el("div", { class: "tip", hidden: true });
   const shared = () => spec.shared ?? spec.data.x;
   const member = {
     cursor: (at) => point(at === null ? null : nearest(shared(), at), true),
-    zoom: (low, high) => chart?.setScale("x", low === null ? whole() : { min: between(shared(), spec.data.x, low), max: between(shared(), spec.data.x, high) }),
+    // In a batch uPlot tells of the new scale at once, while the link still knows that this chart was told.
+    zoom: (low, high) => chart?.batch(() => chart.setScale("x", low === null ? whole() : { min: between(shared(), spec.data.x, low), max: between(shared(), spec.data.x, high) })),
   };
   const whole = () => ({ min: spec.data.x[0], max: spec.data.x[spec.data.x.length - 1] });
 
@@ -58,7 +61,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   }
 
   function describe(place) {
-    tip.replaceChildren(...tooltip(store, state, spec, place));
+    tip.replaceChildren(...tooltip(visible(), spec, place));
     tip.hidden = false;
     const box = chart.over;
     const left = box.offsetLeft + chart.valToPos(spec.data.x[place], "x");
@@ -89,7 +92,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
     const ink = inks();
     const now = JSON.stringify([state.get("theme"), parts.plot.clientWidth]);
     if (chart && drawn === now && spec.same) {
-      showArms(chart, state.get("shown"));
+      showArms(chart, state.get(key));
       return;
     }
     drawn = now;
@@ -97,7 +100,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
     chart?.destroy();
     chart = null;
     const hooks = { setCursor: [moved], setScale: [zoomed] };
-    chart = lineChart(parts.plot, { ...spec, arms: store.data.arms, shown: state.get("shown"), height, hooks }, ink);
+    chart = lineChart(parts.plot, { ...spec, arms: lines, shown: state.get(key), height, hooks }, ink);
     parts.plot.append(tip);
     if (link?.range) link.quietly(() => member.zoom(...link.range));
   }
@@ -137,14 +140,16 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   function update() {
     spec = read();
     parts.rename(spec.title, spec.unit);
-    parts.note.replaceChildren(...gapWords(store, spec));
+    annotate();
     label();
     parts.refill();
     stale();
   }
+  const annotate = () => parts.note.replaceChildren(...gapWords(store, spec), ...equalWords(visible(), spec));
   label();
-  parts.note.replaceChildren(...gapWords(store, spec));
-  state.on(["shown", "theme", "width"], () => {
+  annotate();
+  state.on([key, "theme", "width"], () => {
+    annotate();
     parts.refill();
     stale();
   });
@@ -160,33 +165,36 @@ function pickByPointer(plot, choose) {
 
 function gapWords(store, spec) {
   return (spec.gaps ?? []).slice(0, 3).map(({ reason, places }) => {
-    const where = places.length === 1 ? name(store.data.sites[places[0]]) : `${places.length} sites`;
+    const where = places.length === 1 ? name((spec.placeNames ?? store.data.sites)[places[0]]) : `${places.length} sites`;
     return el("span", {}, "No value at ", where, ` (${reason}). `);
   });
 }
 
-function tooltip(store, state, spec, place) {
-  const rows = store.data.arms.flatMap((arm, at) => {
-    if (!state.get("shown")[at]) return [];
-    const { mean, low, high } = spec.data.arms[at];
-    return [el("div", { class: "row" }, swatch(arm), name(arm.name.slice(0, 80)), el("span", {}, text(mean[place], low[place], high[place])))];
+function equalWords(visible, spec) {
+  return equals(visible.map(({ own }) => own.mean)).map((group) => {
+    const [first, ...others] = group.map((place) => name(visible[place].line.name.slice(0, 80)));
+    const list = others.flatMap((each, place) => [place ? ", " : "", each]);
+    return el("span", {}, ...list, others.length > 1 ? " equal " : " equals ", first, ` at every ${spec.xName}. `);
   });
-  const lines = (spec.data.lines ?? []).map((line) => el("div", { class: "row" }, el("span", {}), el("span", {}, line.label), el("span", {}, number(line.values[place]))));
-  return [el("div", { class: "head" }, name(spec.at(place).slice(0, 300))), ...rows, ...lines];
 }
 
-function text(mean, low, high) {
-  return low === high ? number(mean) : withInterval(mean, low, high);
+function tooltip(visible, spec, place) {
+  const rows = visible.map(({ line, own }) => el("div", { class: "row" }, swatch(line), name(line.name.slice(0, 80)), el("span", {}, text(own, place))));
+  const held = (spec.data.lines ?? []).map((line) => el("div", { class: "row" }, el("span", {}), el("span", {}, line.label), el("span", {}, number(line.values[place]))));
+  return [el("div", { class: "head" }, name(spec.at(place).slice(0, 300))), ...rows, ...held];
 }
 
-function tableBehind(store, state, spec) {
-  const arms = store.data.arms.flatMap((arm, at) => (state.get("shown")[at] ? [{ arm, own: spec.data.arms[at] }] : []));
-  const lines = spec.data.lines ?? [];
-  const columns = [spec.xName, ...arms.map(({ arm }) => arm.name), ...lines.map((line) => line.label)];
+function text({ mean, low, high }, place) {
+  return low[place] === high[place] ? number(mean[place]) : withInterval(mean[place], low[place], high[place]);
+}
+
+function tableBehind(visible, spec) {
+  const held = spec.data.lines ?? [];
+  const columns = [spec.xName, ...visible.map(({ line }) => line.name), ...held.map((line) => line.label)];
   const rows = spec.data.x.map((_, place) => [
     spec.at(place),
-    ...arms.map(({ own }) => text(own.mean[place], own.low[place], own.high[place])),
-    ...lines.map((line) => number(line.values[place])),
+    ...visible.map(({ own }) => text(own, place)),
+    ...held.map((line) => number(line.values[place])),
   ]);
   return pagedTable(`Table behind ${spec.title.slice(0, 80)}`, columns, rows);
 }

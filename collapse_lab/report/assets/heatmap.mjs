@@ -18,37 +18,58 @@ export function paint(canvas, rows, colours, empty = [128, 128, 128, 40]) {
 }
 
 /** A heatmap of numbers. `tell(row, column)` gives the lines of its tooltip; `choose(row)` is called on click and Enter;
- * `hover(row, column)` on every move, (-1, -1) at the end. */
-export function heatmap({ rows, ends, colours, height, label, tell, choose, hover = () => {} }) {
+ * `hover(row, column)` on every move, (-1, -1) at the end; `widen()` on a double click and the key 0. What it gives:
+ * `line(axis, place)` marks a row ("y") or column ("x") from end to end, -1: none; `view({x, y})` shows the cells between
+ * two places of each axis. */
+export function heatmap({ rows, ends, colours, height, label, tell, choose, hover = () => {}, widen = () => {} }) {
   const canvas = el("canvas", { class: "cells", tabindex: "0", role: "img", "aria-label": label });
   const mark = el("div", { class: "mark", hidden: true });
   const tip = el("div", { class: "tip", hidden: true });
-  const root = el("div", { class: "heat" }, canvas, mark, tip);
-  const wide = rows[0].length;
+  const lines = { x: el("div", { class: "line x", hidden: true }), y: el("div", { class: "line y", hidden: true }) };
+  const root = el("div", { class: "heat" }, canvas, lines.x, lines.y, mark, tip);
+  const codes = rows.map((row) => row.map((value) => codeOf(value, ends)));
+  const shown = { x: [0, rows[0].length - 1], y: [0, rows.length - 1] };
+  const linked = { x: -1, y: -1 };
   let at = [-1, -1];
-  paint(canvas, rows.map((row) => row.map((value) => codeOf(value, ends))), colours);
-  canvas.style.height = `${height}px`;
+  canvas.style.height = lines.x.style.height = `${height}px`;
+
+  const count = (axis) => shown[axis][1] - shown[axis][0] + 1;
+  const cell = () => [canvas.clientWidth / count("x"), canvas.clientHeight / count("y")];
+  const within = (axis, place) => Math.min(shown[axis][1], Math.max(shown[axis][0], place));
 
   const show = (row, column, quiet) => {
     at = [row, column];
     mark.hidden = tip.hidden = row < 0;
     if (row >= 0) {
-      const cell = [canvas.clientWidth / wide, canvas.clientHeight / rows.length];
-      mark.style.width = `${cell[0]}px`;
-      mark.style.height = `${cell[1]}px`;
-      mark.style.transform = `translate(${column * cell[0]}px, ${row * cell[1]}px)`;
-      const [head, ...lines] = tell(row, column);
-      tip.replaceChildren(el("div", { class: "head" }, head), ...lines.map((line) => el("div", {}, line)));
-      const left = Math.min(canvas.clientWidth - 150, (column + 1) * cell[0] + 8);
-      tip.style.transform = `translate(${Math.max(0, left)}px, ${Math.min(canvas.clientHeight - 20, (row + 1) * cell[1])}px)`;
+      const [wide, tall] = cell();
+      const [left, top] = [(column - shown.x[0]) * wide, (row - shown.y[0]) * tall];
+      mark.style.width = `${wide}px`;
+      mark.style.height = `${tall}px`;
+      mark.style.transform = `translate(${left}px, ${top}px)`;
+      const [head, ...said] = tell(row, column);
+      tip.replaceChildren(el("div", { class: "head" }, head), ...said.map((text) => el("div", {}, text)));
+      tip.style.transform = `translate(${Math.max(0, Math.min(canvas.clientWidth - 150, left + wide + 8))}px, ${Math.min(canvas.clientHeight - 20, top + tall)}px)`;
     }
     if (!quiet) hover(row, column);
   };
+  const line = (axis, place) => {
+    linked[axis] = place;
+    lines[axis].hidden = place < shown[axis][0] || place > shown[axis][1];
+    if (lines[axis].hidden) return;
+    const middle = (place - shown[axis][0] + 0.5) * cell()[axis === "x" ? 0 : 1];
+    lines[axis].style.transform = `translate${axis.toUpperCase()}(${middle}px)`;
+  };
+  const view = (wanted) => {
+    Object.assign(shown, wanted);
+    paint(canvas, codes.slice(shown.y[0], shown.y[1] + 1).map((row) => row.slice(shown.x[0], shown.x[1] + 1)), colours);
+    show(-1, -1, true);
+    for (const axis of ["x", "y"]) line(axis, linked[axis]);
+  };
   const placeOf = (event) => {
     const box = canvas.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - box.top) / box.height) * rows.length);
-    const column = Math.floor(((event.clientX - box.left) / box.width) * wide);
-    return [Math.min(rows.length - 1, Math.max(0, row)), Math.min(wide - 1, Math.max(0, column))];
+    const row = shown.y[0] + Math.floor(((event.clientY - box.top) / box.height) * count("y"));
+    const column = shown.x[0] + Math.floor(((event.clientX - box.left) / box.width) * count("x"));
+    return [within("y", row), within("x", column)];
   };
   canvas.addEventListener("pointermove", (event) => {
     const [row, column] = placeOf(event);
@@ -57,16 +78,19 @@ export function heatmap({ rows, ends, colours, height, label, tell, choose, hove
   canvas.addEventListener("pointerleave", () => show(-1, -1));
   canvas.addEventListener("blur", () => show(-1, -1));
   canvas.addEventListener("click", (event) => choose?.(placeOf(event)[0]));
+  canvas.addEventListener("dblclick", widen);
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     if (event.key === "Enter" && at[0] >= 0) choose?.(at[0]);
+    if (event.key === "0" || event.key === "Escape") widen();
     if (!moves[event.key]) return;
     event.preventDefault();
     const [down, right] = moves[event.key];
-    const from = at[0] < 0 ? [0, 0] : [at[0] + down, at[1] + right];
-    show(Math.min(rows.length - 1, Math.max(0, from[0])), Math.min(wide - 1, Math.max(0, from[1])));
+    const from = at[0] < 0 ? [shown.y[0], shown.x[0]] : [at[0] + down, at[1] + right];
+    show(within("y", from[0]), within("x", from[1]));
   });
-  return { root, canvas, show };
+  view({});
+  return { root, canvas, line, view };
 }
 
 /** The bar that says which colour is which value. */

@@ -18,6 +18,7 @@ export function createLink() {
     leave: (member) => members.delete(member),
     cursor: (from, x) => tell("cursor", from, x),
     zoom(from, low, high) {
+      if (busy) return;
       this.range = low === null ? null : [low, high];
       tell("zoom", from, low, high);
     },

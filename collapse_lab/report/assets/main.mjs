@@ -4,6 +4,7 @@ import { channelsSection } from "./channels.mjs";
 import { depthSection } from "./depth.mjs";
 import { el } from "./dom.mjs";
 import { drillSection } from "./drill.mjs";
+import { effectsSection } from "./effects.mjs";
 import { spoken } from "./format.mjs";
 import { drawAll } from "./lazy.mjs";
 import { createLink } from "./link.mjs";
@@ -25,6 +26,7 @@ function initial(store) {
   return {
     shown: data.arms.map(() => true), metric: store.headline[0], kind: "", log: false, nulls: true, theme: 0, width: 0,
     site: firstSite(data), spectrumStep: data.steps.length - 1, relative: true, logDirections: false,
+    shownEffects: (data.effects?.contrasts ?? []).map((contrast) => contrast.shown),
   };
 }
 
@@ -63,6 +65,7 @@ export function start() {
   spectraSection(host("spectra-charts"), store, state);
   channelsSection(host("channels-charts"), store, state);
   drillSection(host("layer-charts"), store, state);
+  if (store.data.effects) effectsSection(host("effects-charts"), store, state, depth);
   state.on(["site"], () => host("layer-name")?.setAttribute("tabindex", "-1"));
   addEventListener("beforeprint", drawAll);
   watchWidth(state);

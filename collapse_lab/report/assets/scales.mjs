@@ -34,6 +34,14 @@ export function nearest(numbers, x) {
   return best;
 }
 
+/** The first and the last place of the ascending numbers from low to high; where none is, twice the one nearest to these. */
+export function inside(numbers, low, high) {
+  const air = 1e-6 * (numbers[numbers.length - 1] - numbers[0]); // ends that were carried from one axis to another are rounded
+  const first = numbers.findIndex((each) => each >= low - air);
+  const last = numbers.findLastIndex((each) => each <= high + air);
+  return first >= 0 && last >= first ? [first, last] : Array(2).fill(nearest(numbers, (low + high) / 2));
+}
+
 /** Where x lies among ascending `from`, in the numbers `to` that belong to these; beyond the ends, the ends. */
 export function between(from, to, x) {
   if (x <= from[0]) return to[0];

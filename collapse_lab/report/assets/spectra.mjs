@@ -1,7 +1,7 @@
 // Singular values of the chosen site for all arms, at any captured step.
 import { el, tickBox } from "./dom.mjs";
 import { lineFigure } from "./figure.mjs";
-import { siteChoice } from "./sitechoice.mjs";
+import { siteChoice } from "./choices.mjs";
 import { curves, spread } from "./shape.mjs";
 
 function specOf(store, state) {

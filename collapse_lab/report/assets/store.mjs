@@ -21,6 +21,8 @@ export function createStore(data) {
   const detail = new Map(data.detailed.map((site, place) => [site, place]));
   const metrics = new Map(data.metrics.map((metric, place) => [metric.name, place]));
 
+  const headline = data.metrics.filter((metric) => metric.headline).map((metric) => metric.name);
+
   const curve = (name, ends, ...indices) => {
     const codes = array("series", name);
     const points = codes.shape[codes.shape.length - 1];
@@ -31,7 +33,9 @@ export function createStore(data) {
   return {
     data,
     metric: (name) => data.metrics[metrics.get(name)],
-    headline: data.metrics.filter((metric) => metric.headline).map((metric) => metric.name),
+    headline,
+    /** This metric where it is a headline one, the first of these otherwise. */
+    headlineOf: (name) => (headline.includes(name) ? name : headline[0]),
     runsOf: (arm) => rows.flatMap((own, run) => (own === arm ? [run] : [])),
     detail: (site) => detail.get(site),
     /** {value, low, high, status} of a headline metric at a place among the steps. */
@@ -54,6 +58,12 @@ export function createStore(data) {
         status: data.statuses[at("last", "status", ...where)],
         reason: data.last.reasons[at("last", "reason", ...where)],
       };
+    },
+    /** {value, low, high, status} of what a contrast changes of a headline metric, at one of the places of the effects. */
+    effect(name, contrast, place) {
+      const where = [metrics.get(name), contrast, place];
+      const [value, low, high] = ["value", "low", "high"].map((part) => at("effects", part, ...where));
+      return { value, low, high, status: data.statuses[at("effects", "status", ...where)] };
     },
     /** A headline metric at the last step, at any site. */
     rest: (name, run, site) => at("last", "rest", metrics.get(name), run, site),

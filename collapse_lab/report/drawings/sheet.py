@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from collapse_lab.report.colours import colour
+from collapse_lab.report.drawings.fonts import families
 
 WIDTHS: Mapping[int, float] = {1: 3.25, 2: 6.75}
 """Inches of one column and of both, as the usual conference templates have them."""
@@ -28,8 +30,6 @@ STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "collapse_lab",
     "text.parse_math": False,  # names are text, whatever they hold
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
     "font.size": TYPE,
     "axes.titlesize": TYPE,
     "axes.labelsize": TYPE,
@@ -55,9 +55,13 @@ STYLE: Any = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Drawing and writing both happen inside: a file format reads its settings when it is written."""
-    with matplotlib.rc_context(STYLE):
+def style(names: str = "") -> Iterator[None]:
+    """Drawing and writing both happen inside: a file format reads its settings when it is written.
+
+    `names` are all that a figure shows of the runs, in any order: fonts are chosen that have their letters.
+    """
+    with matplotlib.rc_context({**STYLE, "font.family": families(names)}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once by `families`
         yield
 
 

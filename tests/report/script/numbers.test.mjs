@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { logTicks, number, short, tick, withInterval } from "../../../collapse_lab/report/assets/format.mjs";
 import { decode, fromLog, offset } from "../../../collapse_lab/report/assets/decode.mjs";
-import { between, drawable, logSplits, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
+import { between, drawable, inside, logSplits, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
 import { BOTH_WAYS, SEQUENCE, codeOf, ends } from "../../../collapse_lab/report/assets/colour.mjs";
 
 test("numbers keep three digits that count, and none is a dash", () => {
@@ -78,4 +78,12 @@ test("colours rise in lightness from end to end, and no value has none", () => {
   assert.deepEqual([0, 0.5, 1, 7].map((value) => codeOf(value, [0, 1])), [0, 128, 255, 255]);
   assert.deepEqual(ends([[3, NaN], [1, 2]]), [1, 3]);
   assert.deepEqual(ends([[NaN]]), [0, 1]);
+});
+
+test("cells of a zoomed heatmap are those between two numbers, and never none", () => {
+  assert.deepEqual(inside([0, 50, 100, 150], 50, 149), [1, 2]);
+  assert.deepEqual(inside([0, 0.1, 0.30000001, 1], 0.1, 0.3), [1, 2]);
+  assert.deepEqual(inside([0, 50, 100], 60, 90), [1, 1]);
+  assert.deepEqual(inside([0, 50, 100], 60, 300), [2, 2]);
+  assert.deepEqual(inside([5], 0, 9), [0, 0]);
 });

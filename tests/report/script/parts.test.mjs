@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cell, csv } from "../../../collapse_lab/report/assets/csv.mjs";
 import { createLink } from "../../../collapse_lab/report/assets/link.mjs";
+import { covered, equals } from "../../../collapse_lab/report/assets/overlap.mjs";
 import { matches } from "../../../collapse_lab/report/assets/search.mjs";
 import { createState } from "../../../collapse_lab/report/assets/state.mjs";
 
@@ -43,4 +44,18 @@ test("a cursor moves in all other charts of its group, and no chart echoes", () 
   link.leave(b);
   link.cursor(a, 5);
   assert.equal(heard.length, 3);
+});
+
+test("a line counts those that lie on it at most places, nearer than a hundredth of the height", () => {
+  assert.deepEqual(covered([[0, 1, 10], [0, 1, 10], [0.05, 1.05, 3]]), [2, 1, 0]);
+  assert.deepEqual(covered([[0, 1, 10], [5, 6, 10]]), [0, 0], "at one place they meet");
+  assert.deepEqual(covered([[0, 0, null], [0, 0, 7]]), [1, 0]);
+  assert.deepEqual(covered([[null], [null]]), [0, 0]);
+  assert.deepEqual(covered([[0], [0.5]], false, [[0, 100]]), [1, 0], "beside a high line");
+  assert.deepEqual(covered([[1e-6, 1], [1e-5, 1]], true), [0, 0]);
+});
+
+test("equal are lines of the same values and the same gaps", () => {
+  assert.deepEqual(equals([[1, NaN], [1, 2], [1, NaN], [1, NaN]]), [[0, 2, 3]]);
+  assert.deepEqual(equals([[NaN], [NaN]]), []);
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createStore } from "../../../collapse_lab/report/assets/store.mjs";
+import { effectsThroughDepth } from "../../../collapse_lab/report/assets/effects.mjs";
 import { foundAt, metricRows } from "../../../collapse_lab/report/assets/drill.mjs";
 import { curves, heat, lastPoint, ofKind, overSteps, spread, throughDepth, worstFirst } from "../../../collapse_lab/report/assets/shape.mjs";
 import { mosaicRows } from "../../../collapse_lab/report/assets/mosaic.mjs";
@@ -28,6 +29,11 @@ function document() {
     },
     series: { rank: pack("u4", [2, 3], [1, 2, 0, 1, 2, 3]), spectra: pack("u2", [3, 2, 2, 3], new Array(36).fill(65535)), spectra_ends: [-1, 1], floor: pack("f4", [3, 2, 2], new Array(12).fill(0.1)), variances: pack("u2", [3, 2, 3], new Array(18).fill(1)), variances_ends: [0, 1] },
     pictures: { runs: [0], sites: [1], images: ["7"], maps: [[pack("u1", [1, 2, 1, 1], [5, 6])]], dominating: [[[["7", 0.5]]]], thumbnails: {}, correlations: pack("u1", [1, 1, 2, 2], [255, 128, 128, 255]), correlation_channels: pack("u4", [1, 1, 2], [3, 1]) },
+    effects: {
+      contrasts: [{ name: "grn", kind: "effect" }, { name: "b - a", kind: "difference" }],
+      places: [{ name: "one", kind: "block", depth: 0, site: 0 }, { name: "two", kind: "act", depth: 1, site: 1 }, { name: "three", kind: "block", depth: 1, site: null }],
+      value: pack("f4", [1, 2, 3], [1, 2, 3, NaN, 5, 6]), low: pack("f4", [1, 2, 3], [0, 1, 2, NaN, 4, 5]), high: pack("f4", [1, 2, 3], [2, 3, 4, NaN, 6, 7]), status: pack("u1", [1, 2, 3], [1, 1, 1, 2, 1, 1]),
+    },
     findings: { kinds: [{ kind: "dead", fault: true, advice: "try", metrics: ["rank"] }], found: [[0, 1, 0, 0.4, 10, "is dead"], [1, 1, 0, 0.9, 0, "is deader"]] },
   };
 }
@@ -95,4 +101,16 @@ test("pictures are there for the sites and runs that carry them, and only there"
   assert.deepEqual([[...channels], count], [[3, 1], 2]);
   assert.deepEqual(mosaicRows(store.maps(0, 1, 0))[0].slice(0, 3), [5, -1, 6]);
   assert.deepEqual(store.dominating(0, 1), [["7", 0.5]]);
+});
+
+test("effects are drawn where the metric is judged, and a gap says why", () => {
+  const found = effectsThroughDepth(createStore(document()), "rank");
+  assert.deepEqual(found.places, [0, 2]);
+  assert.deepEqual(found.arms[0], { mean: [1, 3], low: [0, 2], high: [2, 4] });
+  assert.deepEqual([found.arms[1].mean[1], found.gaps], [6, [{ reason: "degenerate", places: [0] }]]);
+});
+
+test("a metric that is no headline one is drawn as the first of these, where only these are", () => {
+  const store = createStore(document());
+  assert.deepEqual([store.headlineOf("rank"), store.headlineOf("other")], ["rank", "rank"]);
 });
