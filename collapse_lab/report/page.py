@@ -85,6 +85,7 @@ def render(
         less=comparison.baseline if comparison and document["effects"] else None,
         probes=sections.probes(layout),
         baselines=sections.baseline_rows(baselines) if baselines is not None else None,
+        training=sections.over_training(layout),
         idle=sections.idle_channels(layout, last),
         layers={arm: sections.layers_of(layout, last, arm) for arm in layout.arms},
         left_out=max(0, len(layout.sites) - DETAILED),

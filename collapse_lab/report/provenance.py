@@ -8,6 +8,7 @@ from typing import Any
 
 from collapse_lab.findings.compare import Comparison
 from collapse_lab.report.sources import Source
+from collapse_lab.report.words import isolated
 
 UNDER_WAY = ("created", "running")
 
@@ -18,16 +19,17 @@ def notes(sources: Sequence[Source], comparison: Comparison | None, why_not: str
     measured = [source for source in sources if len(source.metrics)]
     arms = list(dict.fromkeys(source.arm for source in sources))
     if len(sources) == 1:
-        told.append(f"This page is about one run, {sources[0].run.name}: there is nothing to compare it with.")
+        told.append(
+            f"This page is about one run, {isolated(sources[0].run.name)}: there is nothing to compare it with."
+        )
     elif len(arms) == 1 and comparison is None:
-        told.append(f"One arm ({arms[0]}) with {len(sources)} runs: there is nothing to compare it with.")
+        told.append(f"One arm ({isolated(arms[0])}) with {len(sources)} runs: there is nothing to compare it with.")
     if why_not:
         told.append(f"The arms are shown side by side and not compared: {why_not}.")
     for source in sources:
         if source.record.get("status") in UNDER_WAY:
-            step, steps = source.record.get("step", 0), source.record.get("steps", "?")
-            told.append(f"{source.run.name} is still training: the page shows it as of step {step} of {steps}.")
-    without = [source.run.name for source in sources if not len(source.metrics)]
+            told.append(_under_way(source))
+    without = [isolated(source.run.name) for source in sources if not len(source.metrics)]
     if without:
         many = len(without) > 3
         listed = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if many else "")
@@ -35,6 +37,15 @@ def notes(sources: Sequence[Source], comparison: Comparison | None, why_not: str
     if measured and comparison is None and len(arms) > 1 and not why_not:
         told.append("Only one arm is measured, so there is nothing to compare it with.")
     return told
+
+
+def _under_way(source: Source) -> str:
+    """The record is written with each checkpoint, the log more often."""
+    logged = [int(line["step"]) for line in source.log[-1:]]
+    reached = max([int(source.record.get("step", 0)), *logged])
+    shown = f"as of step {int(source.last.step.max())}" if len(source.last) else "without a measurement"
+    steps = source.record.get("steps", "?")
+    return f"{isolated(source.run.name)} is still training, at step {reached} of {steps}: the page shows it {shown}."
 
 
 def run_rows(sources: Sequence[Source]) -> list[list[str]]:

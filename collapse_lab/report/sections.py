@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from collapse_lab.capture.sites import kind_of
 from collapse_lab.findings.baselines import summary as baseline_summary
-from collapse_lab.findings.compare import PRIMARY, PROBE, SCORES, SUMMARY, Comparison
+from collapse_lab.findings.compare import LAST_THIRD, PRIMARY, PROBE, SCORES, SUMMARY, Comparison
 from collapse_lab.findings.contrast import COMPARED
 from collapse_lab.findings.worth import worth
 from collapse_lab.metrics._metric import HEADLINE, METRICS
@@ -19,6 +20,7 @@ from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Array
 from collapse_lab.report.payload_metrics import Last, names_of
 
+RANK = "effective_rank"
 IDLE = ("dead_channels", "saturated_channels", "redundant_channels", "lazy_channels")
 """Channels that do no work of their own."""
 
@@ -141,6 +143,28 @@ def idle_channels(layout: Layout, last: Last) -> Table:
     for arm in layout.arms:
         rows.append([arm, *(_worst(layout, _means(layout, last, metric, arm), metric) for metric in known)])
     return Table(columns=["arm", *known], rows=rows)
+
+
+def over_training(layout: Layout) -> Table | None:
+    """The effective rank at each step, means over seeds and the last third of depth; None where it was not measured."""
+    policy = layout.policy.get(RANK)
+    if policy is None:
+        return None
+    columns: dict[str, list[pd.Series[float]]] = {}
+    for source in layout.sources:
+        rows = source.layers[(source.layers.metric == RANK) & (source.layers.positions == policy)]
+        columns.setdefault(source.arm, []).append(_late(rows).groupby("step").value.mean())
+    means = {arm: pd.concat(own, axis=1).mean(axis=1) for arm, own in columns.items()}
+    cells = [[str(step), *(_cell(float(means[arm].get(step, math.nan))) for arm in means)] for step in layout.steps]
+    return Table(columns=["step", *means], rows=cells, numbers=frozenset(range(len(means) + 1)))
+
+
+def _late(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the sites of the kind that ranks are judged at, if any, those in the last third of depth, if any."""
+    judged = rows[rows.site.map(kind_of) == PRIMARY.get(RANK, "block")]
+    rows = judged if len(judged) else rows
+    late = rows[rows.depth >= LAST_THIRD]
+    return late if len(late) else rows
 
 
 def _worst(layout: Layout, means: Array, metric: str) -> str:

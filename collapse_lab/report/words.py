@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from collapse_lab.metrics._metric import METRICS
 RANK = "effective_rank"
 DEAD = "dead_channels"
 Row = pd.Series  # of Comparison.table
+RIGHT_TO_LEFT = frozenset({"R", "AL", "AN", "RLE", "RLO", "RLI"})
+"""Classes of Unicode's bidirectional algorithm."""
 
 
 def sentences(comparison: Comparison) -> list[str]:
@@ -39,6 +42,12 @@ def number(value: float, unit: str = "") -> str:
 def spoken(name: str) -> str:
     """A metric's or a finding's name as a reader says it."""
     return name.replace("_", " ")
+
+
+def isolated(name: str) -> str:
+    """A name that turns no sentence around: one with letters that run from right to left stands between isolates."""
+    turns = any(unicodedata.bidirectional(letter) in RIGHT_TO_LEFT for letter in name)
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if turns else name
 
 
 def counted(number: int, what: str) -> str:
@@ -143,9 +152,9 @@ def _arm(comparison: Comparison, arm: str) -> str:
     contrast = f"{arm} - {comparison.baseline}"
     own, base, less = (_maybe(comparison, name, RANK) for name in (arm, comparison.baseline, contrast))
     if own is None or base is None or less is None:
-        return f"{arm}: nothing was measured of the effective rank."
+        return f"{isolated(arm)}: nothing was measured of the effective rank."
     text = (
-        f"{arm}: {marked(own)} of {own.channels} dimensions, {comparison.baseline} {marked(base)}; "
+        f"{isolated(arm)}: {marked(own)} of {own.channels} dimensions, {isolated(comparison.baseline)} {marked(base)}; "
         f"difference {interval(less)} ({verdict(less)})."
     )
     dead, change = _maybe(comparison, arm, DEAD), _maybe(comparison, contrast, DEAD)
@@ -160,7 +169,7 @@ def _probe(comparison: Comparison) -> Iterator[str]:
         "value", ascending=False
     )
     if len(arms):
-        listed = ", ".join(f"{row.contrast} {interval(row, 'share')}" for _, row in arms.iterrows())
+        listed = ", ".join(f"{isolated(row.contrast)} {interval(row, 'share')}" for _, row in arms.iterrows())
         yield f"Linear probe accuracy on the frozen features: {listed}."
 
 

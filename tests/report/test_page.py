@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from collapse_lab.findings.compare import PROBE, SUMMARY, Comparison, compare
+from collapse_lab.findings.compare import compare
 from collapse_lab.report import words
 from collapse_lab.report.assets import source_hash
-from collapse_lab.report.layout import DETAILED
+from collapse_lab.report.layout import DETAILED, layout_of
 from collapse_lab.report.page import render, report, weights
+from collapse_lab.report.sections import over_training
 from collapse_lab.report.sources import Source, arms_of, read_sources
+from collapse_lab.report.verdict import findings_of
 from tests.report.markup import parsed, text_of
 
 HOSTILE = [
@@ -26,17 +28,6 @@ HOSTILE = [
     "{% raw %}`${7*7}` -->\u2028\U0001f642",
     "x" * 10_000,
 ]
-
-
-@pytest.fixture(scope="module")
-def runs(study_runs: Path) -> Path:
-    return study_runs
-
-
-@pytest.fixture(scope="module")
-def comparison(runs: Path) -> Comparison:
-    arms, factors = arms_of(read_sources([runs]))
-    return compare(arms, baseline="plain", factors=factors)
 
 
 def test_the_page_loads_nothing_and_runs_only_what_its_policy_names(runs, tmp_path):
@@ -120,60 +111,12 @@ def test_a_folder_without_runs_is_refused_with_what_makes_one(tmp_path, missing)
         report([tmp_path / missing], out=tmp_path / "page.html")
 
 
-def test_the_words_follow_the_numbers(comparison):
-    told = " ".join(words.sentences(comparison))
-    row = comparison.row("GRN on", "effective_rank")
-    assert f"Blocks with GRN use {words.marked(row)} of {row.channels} dimensions" in told
-    probe = comparison.table[(comparison.table.metric == PROBE) & (comparison.table.kind == "arm")]
-    assert len(probe) == 2
-    assert "Linear probe accuracy" in told
-
-
-def _changed(comparison: Comparison, **values: object) -> Comparison:
-    table = comparison.table.copy()
-    chosen = (table.contrast == "GRN") & (table.metric == "effective_rank") & (table.site == SUMMARY)
-    for name, value in values.items():
-        table.loc[chosen, name] = value
-    return Comparison(
-        table=table, metrics=comparison.metrics, baseline="plain", factors=comparison.factors, step="last"
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"called": True, "p_holm": 0.0123}, "called, adjusted p = 0.012"),
-        ({"called": False, "smallest": 3.25}, "not called; the smallest difference that could have been is 3.25"),
-        ({"n_seeds": 2}, "not enough seeds to say"),
-        ({"corrected": 0.0, "low": 0.0, "high": 0.0, "called": False}, "no difference at all"),
-        ({"smallest": math.nan, "called": False}, "no interval, so nothing can be called"),
-    ],
-)
-def test_a_difference_is_called_only_when_it_is(comparison, values, said):
-    told = " ".join(words.sentences(_changed(comparison, **values)))
-    assert said in told.split("GRN changes the effective rank")[1].split(").")[0]
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (25.04, "", "25.0"),
-        (0.1234, "", "0.12"),
-        (0.00123, "", "0.0012"),
-        (0.5, "share", "50.0 %"),
-        (0.0, "", "0"),
-        (math.nan, "", "no value"),
-    ],
-)
-def test_numbers_are_said_in_two_or_three_digits(value, unit, text):
-    assert words.number(value, unit) == text
-
-
-def test_an_interval_names_its_unit_once():
-    assert (
-        words.interval(pd.Series({"corrected": 0.25, "low": 0.2, "high": 0.3}), "share of channels")
-        == "25.0 % [20.0, 30.0]"
-    )
+def test_the_table_of_steps_ends_in_the_values_of_the_comparison(runs, comparison):
+    sources = read_sources([runs])
+    table = over_training(layout_of(sources, findings_of(sources)))
+    expected = [words.number(comparison.row(arm, "effective_rank").value) for arm in table.columns[1:]]
+    assert table.rows[-1] == ["2", *expected]
+    assert [row[0] for row in table.rows] == ["0", "2"]
 
 
 def test_runs_that_differ_in_their_seed_only_are_one_arm(runs, tmp_path):
@@ -218,7 +161,7 @@ def test_a_run_still_training_is_said_with_the_step_it_is_at(runs, tmp_path):
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "running", "step": 1, "steps": 900}))
     text = text_of(report([run], out=tmp_path / "page.html").read_text())
-    assert "run is still training: the page shows it as of step 1 of 900" in text
+    assert "run is still training, at step 2 of 900: the page shows it as of step 2." in text
 
 
 def test_a_run_without_a_capture_is_shown_with_what_makes_one(runs, tmp_path):
