@@ -12,6 +12,7 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     import pandas as pd
 
+PAGES = (".html", ".htm")
 HEAVY = 5_000_000
 """Bytes of a page from which on a mail or a phone does not like it."""
 
@@ -29,6 +30,8 @@ def report(
     from collapse_lab.report.page import weights
     from collapse_lab.study.pictures import pictures_of
 
+    if out.suffix.lower() not in PAGES:
+        raise typer.BadParameter(f"a page ends in .html, not in {out.suffix or 'nothing'!r}", param_hint="--out")
     without = None if baselines is None else _read_baselines(baselines)
     path = write_report(runs, out=out, baseline=baseline, title=title, pictures=pictures_of, baselines=without)
     if path.stat().st_size > HEAVY:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from collapse_lab.capture.store import Capture
 from collapse_lab.findings.reading import Reading
+from collapse_lab.findings.shown import MetricTable
 from collapse_lab.findings.shuffles import shuffled_moments, shuffled_rows
 from collapse_lab.findings.table import as_capture
 from collapse_lab.findings.twin import check_twin, untrained_twin
@@ -47,4 +48,4 @@ def against_nulls(
         rows += [{**where, **asdict(reading)} for reading in readings]
         if on_site is not None:
             on_site(*key)
-    return pd.DataFrame(rows, columns=["site", "positions", "depth", *(each.name for each in fields(Reading))])
+    return MetricTable(rows, columns=["site", "positions", "depth", *(each.name for each in fields(Reading))])

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 FACTS = ("run", "arm", "seed", "step")
 """Columns that are shown where they tell rows apart."""
 SHOWN = ("site", "positions", "metric", "value", "corrected", "low", "high", "status", "reason")
-"""The columns of a table that a reader looks at; all others are there for machines."""
+AGAINST = ("site", "positions", "metric", "value", "null", "null_value", "share", *SHOWN[4:])
+"""The columns that a reader looks at, of a table of metrics and of one against nulls; others are for machines."""
 
 
 class MetricTable(pd.DataFrame):
-    """A tidy table of metrics, which is a frame like any other but for its looks in a notebook: of its 22 columns those
-    that a reader looks at, where they say anything."""
+    """A tidy table of metrics, or of these against their nulls, which is a frame like any other but for its looks in a
+    notebook: of its columns those that a reader looks at, where they say anything."""
 
     @property
     def _constructor(self) -> Any:
@@ -29,10 +30,11 @@ class MetricTable(pd.DataFrame):
         return MetricTable
 
     def _repr_html_(self) -> Any:
-        if not set(SHOWN) <= set(self.columns):
+        shown = AGAINST if "null" in self.columns else SHOWN
+        if not set(shown) <= set(self.columns):
             return pd.DataFrame(self)._repr_html_()  # type: ignore[operator]
         facts = [name for name in FACTS if name in self.columns and self[name].nunique() > 1]
-        told = [name for name in SHOWN if name == "value" or not (self[name].isna() | (self[name] == "")).all()]
+        told = [name for name in shown if name == "value" or not (self[name].isna() | (self[name] == "")).all()]
         rows = self[[*facts, *told]].itertuples(index=False)
         left = len(self.columns) - len(facts) - len(told)
         title = f"{len(self)} rows: {self.site.nunique()} sites, {self.metric.nunique()} metrics"

@@ -29,3 +29,11 @@ def test_a_page_that_is_too_heavy_is_said_to_be_with_its_parts_and_what_to_leave
 def test_of_a_page_that_a_mail_can_carry_only_the_path_is_said(ask, run, tmp_path):
     code, out, err = ask("report", run, "--out", tmp_path / "page.html")
     assert (code, out.strip(), err) == (0, str(tmp_path / "page.html"), "")
+
+
+@pytest.mark.parametrize("name", ["page.pdf", "page"])
+def test_a_page_that_is_called_something_else_is_a_mistake_of_usage(ask, run, tmp_path, name):
+    code, _, err = ask("report", run, "--out", tmp_path / name)
+    assert code == 2
+    assert "ends in .html" in err
+    assert not (tmp_path / name).exists()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from collapse_lab.findings.against import against_nulls
 from collapse_lab.findings.compare import Comparison, compare
 from collapse_lab.findings.diagnose import diagnose
 from collapse_lab.findings.table import analyze, capture
@@ -75,6 +76,8 @@ def test_a_table_shows_what_a_reader_looks_at_and_a_part_of_it_too(captured):
     assert "replicates" not in head
     assert rows[0][3] == f"{part.value.iloc[0]:.4g}"
     assert "corrected" not in _Cells(part.assign(corrected=float("nan"))._repr_html_()).rows[0]
+    head, *rows = _Cells(against_nulls(captured)._repr_html_()).rows
+    assert head[:7] == ["site", "positions", "metric", "value", "null", "null_value", "share"]
     several = pd.concat([part.assign(step=1), part.assign(step=2)])
     assert _Cells(several._repr_html_()).rows[0][0] == "step"
     pivoted = whole.pivot_table(index="site", columns="metric", values="value")
