@@ -70,6 +70,19 @@ export function goTo(id) {
   heading?.focus({ preventScroll: true });
 }
 
+const TWICE = 300; // ms within which a second click makes a double one
+
+/** `read(event)` gives what a single click does, or nothing; dragging is no click, and a double click means another thing. */
+export function onClick(element, read) {
+  let [from, timer] = [0, 0];
+  element.addEventListener("pointerdown", (event) => (from = event.clientX));
+  element.addEventListener("click", (event) => {
+    clearTimeout(timer);
+    const act = Math.abs(event.clientX - from) < 4 && event.detail < 2 && read(event);
+    if (act) timer = setTimeout(act, TWICE);
+  });
+}
+
 /** Show a site that was chosen in a chart: its layer stands far below. */
 export function openLayer(state, site) {
   state.set({ site, chosenIn: document.activeElement?.closest(".lines, .cells") ?? null });

@@ -1,6 +1,6 @@
 // A chart with what belongs to it: title, unit, key, tooltip, keys, picture, what is missing and why, the table behind it.
 import { lineChart, showArms } from "./charts.mjs";
-import { el, name, say } from "./dom.mjs";
+import { el, name, onClick, say } from "./dom.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { composed, save } from "./picture.mjs";
 import { between, inside, nearest } from "./scales.mjs";
@@ -143,7 +143,12 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   const label = () => parts.plot.setAttribute("aria-label", `${spec.title.slice(0, 120)}: arrow keys move the cursor, plus and minus zoom, 0 shows all${pick ? ", Enter opens the layer" : ""}`);
   parts.plot.addEventListener("keydown", (event) => keyed(event));
   parts.plot.addEventListener("blur", () => point(null));
-  if (pick) pickByPointer(parts.plot, () => chart && told !== null && pick(spec, told));
+  if (pick) {
+    onClick(parts.plot, () => {
+      const place = chart ? told : null;
+      return place !== null && (() => pick(spec, place));
+    });
+  }
   link?.join(member);
 
   function keyed(event) {
@@ -195,11 +200,4 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
     stale();
   });
   return { root: parts.root, update };
-}
-
-/** A click that is no drag: dragging zooms. */
-function pickByPointer(plot, choose) {
-  let from = 0;
-  plot.addEventListener("pointerdown", (event) => (from = event.clientX));
-  plot.addEventListener("click", (event) => Math.abs(event.clientX - from) < 4 && choose());
 }

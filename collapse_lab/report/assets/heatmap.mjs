@@ -1,6 +1,6 @@
 // Heatmaps on a canvas: one pixel a cell, enlarged without smoothing; values are read by pointer or arrow keys.
 import { codeOf } from "./colour.mjs";
-import { el } from "./dom.mjs";
+import { el, onClick } from "./dom.mjs";
 import { places } from "./scales.mjs";
 
 /** Paint rows of codes (-1: no value) with a table of colours into a canvas of one pixel a cell. */
@@ -78,7 +78,12 @@ export function heatmap({ rows, ends, colours, height, label, tell, choose, hove
   });
   canvas.addEventListener("pointerleave", () => show(-1, -1));
   canvas.addEventListener("blur", () => show(-1, -1));
-  canvas.addEventListener("click", (event) => choose?.(placeOf(event)[0]));
+  if (choose) {
+    onClick(canvas, (event) => {
+      const [row] = placeOf(event);
+      return () => choose(row);
+    });
+  }
   canvas.addEventListener("dblclick", widen);
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
