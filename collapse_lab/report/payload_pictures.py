@@ -36,9 +36,9 @@ Pictures = Callable[[Sequence[Path], Sequence[int]], Mapping[int, Array]]
 def picture_arrays(layout: Layout, pictures: Pictures | None) -> dict[str, Any]:
     """Of the sites that change most, in the first run of each arm that kept a capture of its last step.
 
-    `runs` and `sites` are places in the layout; `row_images`: of how many images rows were kept (run, site). correlations: uint8 (run, site, 48, 48), -1 ... 1 as 1 ... 255, 0 =
-    none, with `correlation_channels` (run, site, 48); maps: see `_maps`; dominating: see `_dominating`; `thumbnails`:
-    identity -> PNG in base64.
+    `runs` and `sites` are places in the layout. correlations: uint8 (run, site, 48, 48), -1 ... 1 as 1 ... 255, 0 =
+    none, with `correlation_channels` (run, site, 48); maps: see `_maps`; dominating: see `_dominating`; `row_images`:
+    of how many images rows were kept (run, site); `thumbnails`: identity -> PNG in base64.
     """
     runs = [run for run in _first_runs(layout) if _folder(layout.sources[run])]
     sites = widest(layout, SHOWN_SITES)

@@ -7,7 +7,7 @@ import { spoken } from "./format.mjs";
 import { colourBar, enlarged, heatmap } from "./heatmap.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { siteChoice } from "./choices.mjs";
-import { curves, lastPoint, spread } from "./shape.mjs";
+import { curves, lacking, lastPoint, spread } from "./shape.mjs";
 import { pagedTable } from "./tables.mjs";
 
 const COUNTS = ["dead_channels", "saturated_channels", "redundant_channels", "lazy_channels"];
@@ -25,6 +25,7 @@ function varianceSpec(store, state) {
     xName: "channel",
     xTitle: "channel, the largest variance first",
     at: (place) => `channel ${data.x[place]} by variance`,
+    without: lacking(store, site),
     gaps: missing ? [{ reason: "no channel has a variance above 0, or no series was kept", places: [site] }] : [],
   };
 }

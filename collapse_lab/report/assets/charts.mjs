@@ -83,7 +83,7 @@ export function lineChart(host, spec, ink) {
       x: { time: false, distr: spec.logX ? 3 : 1, range: (self, low, high) => xRange(spec, one, low, high) },
       y: { distr: spec.logY ? 3 : 1, range: (self, low, high) => rangeOf(low, high, spec.logY) },
     },
-    cursor: { drag: { x: true, y: false }, points: { size: 6 }, y: false, focus: { prox: -1 }, hover: { skip: [] } },
+    cursor: { drag: { x: true, y: false }, points: { size: 6 }, y: false, focus: { prox: -1 }, dataIdx: (self, series, place) => place },
     hooks: spec.hooks,
   };
   return new uPlot(options, data, host);

@@ -46,11 +46,11 @@ function specOf(store, state, name, kind) {
   const { columns } = laid;
   const found = throughDepth(store, name, columns);
   const { x, ...axis } = axisOf(store, laid);
-  const without = store.data.arms.map((_, arm) => arm).filter((arm) => store.runsOf(arm).some((run) => store.data.runs[run].step !== null) && columns.every(({ of }) => of[arm] === null));
+  const without = store.data.arms.map((_, arm) => arm).filter((arm) => store.captured(arm) && columns.every(({ of }) => of[arm] === null));
   return {
     ...axis,
     title: spoken(name),
-    unit: `${metric.unit}${metric.collapse ? `, collapse is ${metric.collapse}` : ""}${laid.relative ? "; by relative depth, as the networks have sites of their own" : ""}`,
+    unit: `${metric.unit}${metric.collapse ? `, collapse is ${metric.collapse}` : ""}${laid.relative ? "; x is relative depth" : ""}`,
     context: `at the last step${store.data.steps.length ? ` (${store.data.steps[store.data.steps.length - 1]})` : ""}`,
     data: { x, arms: found.arms, lines: state.get("nulls") ? nullLines(store, name, columns) : [] },
     logY: state.get("log"),

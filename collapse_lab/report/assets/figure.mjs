@@ -39,7 +39,7 @@ export function lineFigure(store, state, { read, height = 210, large = false, li
   let drawn = "";
   let told = null; // the place that the tooltip tells of
   const visible = () => lines.flatMap((line, place) => (state.get(key)[place] ? [{ line, place, own: spec.data.arms[place] }] : []));
-  const beside = () => ({ context: spec.context, xTitle: spec.xTitle ?? spec.xName, arms: visible().map(({ line }) => line), lines: kindsOf(spec.data.lines) });
+  const beside = () => ({ context: spec.context, xTitle: spec.xTitle ?? spec.xName, arms: visible().filter(({ own }) => own.mean.some(Number.isFinite)).map(({ line }) => line), lines: kindsOf(spec.data.lines) });
   const parts = frame({ title: spec.title, unit: spec.unit, large, canvases: () => [chart.ctx.canvas], beside, table: () => tableBehind(visible(), spec) });
   const tip = el("div", { class: "tip", hidden: true });
   const empty = el("p", { class: "empty", hidden: true });

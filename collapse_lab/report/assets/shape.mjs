@@ -18,6 +18,11 @@ export function sitesOf(store, arm, sites) {
   return sites.filter((site) => store.depthOf(arm, site) !== null);
 }
 
+/** What a chart of one site says of the arms whose network has no such site: [name, what it lacks]. */
+export function lacking(store, site) {
+  return store.data.arms.flatMap((each, arm) => (store.captured(arm) && store.depthOf(arm, site) === null ? [[each.name, "no such site"]] : []));
+}
+
 /** Columns {depth, of} of a chart through depth: `of` gives for each arm the site that it has there, or null. One a site
  * where an arm has all of them; one a relative depth (`relative`) where networks have each their own. */
 export function depthColumns(store, sites) {

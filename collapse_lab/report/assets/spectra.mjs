@@ -2,7 +2,7 @@
 import { el, tickBox } from "./dom.mjs";
 import { lineFigure } from "./figure.mjs";
 import { siteChoice } from "./choices.mjs";
-import { curves, spread } from "./shape.mjs";
+import { curves, lacking, spread } from "./shape.mjs";
 
 function specOf(store, state) {
   const site = state.get("site");
@@ -24,6 +24,7 @@ function specOf(store, state) {
     xName: "direction",
     xTitle: "direction, the strongest first",
     at: (place) => `direction ${data.x[place]}`,
+    without: lacking(store, site),
     gaps: missing ? [{ reason: "no spectrum was kept of this site at this step", places: [site] }] : [],
   };
 }

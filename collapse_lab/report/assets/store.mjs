@@ -38,6 +38,8 @@ export function createStore(data) {
     headlineOf: (name) => (headline.includes(name) ? name : headline[0]),
     runsOf: (arm) => rows.flatMap((own, run) => (own === arm ? [run] : [])),
     detail: (site) => detail.get(site),
+    /** Whether any run of an arm has a capture. */
+    captured: (arm) => data.runs.some((run) => run.arm === arm && run.step !== null),
     /** Relative depth of a site in the network of an arm; null where that has no such site. */
     depthOf: (arm, site) => (data.own_depths ? data.own_depths[arm][site] : data.depths[site]),
     /** {value, low, high, status} of a headline metric at a place among the steps. */

@@ -34,8 +34,9 @@ function withoutWords(spec) {
 }
 
 function logWords(spec, visible) {
-  const lost = spec.logY ? visible.flatMap(({ own }) => own.mean).filter((value) => value <= 0).length : 0;
-  return lost ? [el("span", {}, `${lost} value${lost > 1 ? "s" : ""} at or below 0 ${lost > 1 ? "have" : "has"} no place on a logarithmic axis: the line ends there. `)] : [];
+  const held = (spec.data.lines ?? []).filter((line) => line.arm === undefined || visible.some(({ place }) => place === line.arm)).map((line) => line.values);
+  const lost = spec.logY ? [...visible.map(({ own }) => own.mean), ...held].flat().filter((value) => value <= 0).length : 0;
+  return lost ? [el("span", {}, `${lost} value${lost > 1 ? "s" : ""} at or below 0 ${lost > 1 ? "have" : "has"} no place on a logarithmic axis: lines end there. `)] : [];
 }
 
 function equalWords(visible, spec) {

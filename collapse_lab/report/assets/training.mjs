@@ -67,7 +67,7 @@ function drawHeatmaps(host, store, state, link, depthLink) {
   const drawn = shown.filter(({ rows }) => rows.some((row) => row.some(Number.isFinite)));
   const parts = drawn.map((each) => one(host, store, state, { ...each, metricName, metric, shared, link, depthLink }));
   const steps = `Columns are the captured steps${even(store.data.steps) ? "" : ", of equal width though not equally far apart"}; rows the ${metric.kind} sites, the first above.`;
-  const none = shown.filter((each) => !drawn.includes(each)).map(({ arm, sites }) => el("p", { class: "note" }, name(arm.name), sites.length ? " has no value at any step." : ` has no ${metric.kind} site.`));
+  const none = shown.filter((each) => !drawn.includes(each)).map(({ arm, place, sites }) => el("p", { class: "note" }, name(arm.name), sites.length || !store.captured(place) ? " has no value at any step." : ` has no ${metric.kind} site.`));
   const hidden = shown.length ? [] : [el("p", { class: "note" }, "Every arm is switched off. Its button, above, shows it again.")];
   host.replaceChildren(colourBar(SEQUENCE, number(shared[0]), number(shared[1]), `${spoken(metricName)}, ${metric.unit}`), el("p", { class: "note" }, steps), ...none, ...hidden, el("div", { class: "grid" }, ...parts));
 }
