@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import pytest
+
+from collapse_lab.report.page import report
 
 pytestmark = pytest.mark.browser
 
@@ -296,3 +299,12 @@ def test_a_chart_that_shows_nothing_says_why(visit, page_file):
     own.frame()
     assert not large.locator(".empty").is_visible()
     assert large.locator("canvas").count() == 1
+
+
+def test_the_loss_of_a_run_without_a_capture_is_drawn(visit, runs, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(runs / "run-0", bare, ignore=shutil.ignore_patterns("captures", "*.parquet"))
+    own = visit(report([bare], out=tmp_path / "page.html"))
+    own.see("#training")
+    assert own.tab.inner_text("#training-charts .title") == "loss"
+    assert own.tab.locator("#training-charts canvas").count() == 1
