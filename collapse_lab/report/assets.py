@@ -14,6 +14,7 @@ MODULES = (
     *(
         "scales",
         "overlap",
+        "tell",
         "charts",
         "link",
         "heatmap",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from collapse_lab.findings.compare import LAST_THIRD, Comparison
 from collapse_lab.findings.diagnose import Finding
@@ -42,6 +44,7 @@ def payload(
         "sites": list(layout.sites),
         "kinds": layout.kinds,
         "depths": list(layout.depths),
+        "own_depths": _own_depths(layout),
         "late": LAST_THIRD,
         "channels": list(layout.channels),
         "detailed": list(layout.detailed),
@@ -55,6 +58,19 @@ def payload(
         "pictures": picture_arrays(layout, pictures),
         "findings": records(layout.sources, found, places),
     }
+
+
+def _own_depths(layout: Layout) -> list[list[float]] | None:
+    """(arm, site) the relative depth of each site in the network of an arm, NaN where that has no such site; None where
+    all arms that were measured have the same sites."""
+    found: list[list[float]] = []
+    for arm in layout.arms:
+        tables = [source.layers for source in layout.sources if source.arm == arm and len(source.layers)]
+        rows = pd.concat([table.drop_duplicates("site")[["site", "depth"]] for table in tables]) if tables else None
+        own = {} if rows is None else rows.groupby("site").depth.mean().to_dict()
+        found.append([float(own.get(site, math.nan)) for site in layout.sites])
+    measured = [own for own in found if not all(map(math.isnan, own))]
+    return found if any(math.isnan(depth) for own in measured for depth in own) else None
 
 
 def _run(layout: Layout, source: Source) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def picture_arrays(layout: Layout, pictures: Pictures | None) -> dict[str, Any]:
     """Of the sites that change most, in the first run of each arm that kept a capture of its last step.
 
     `runs` and `sites` are places in the layout. correlations: uint8 (run, site, 48, 48), -1 ... 1 as 1 ... 255, 0 =
-    none, with `correlation_channels` (run, site, 48); maps: see `_maps`; dominating: see `_dominating`; `thumbnails`:
-    identity -> PNG in base64.
+    none, with `correlation_channels` (run, site, 48); maps: see `_maps`; dominating: see `_dominating`; `row_images`:
+    of how many images rows were kept (run, site); `thumbnails`: identity -> PNG in base64.
     """
     runs = [run for run in _first_runs(layout) if _folder(layout.sources[run])]
     sites = widest(layout, SHOWN_SITES)
@@ -58,6 +58,7 @@ def picture_arrays(layout: Layout, pictures: Pictures | None) -> dict[str, Any]:
     return {
         "runs": runs,
         "sites": sites,
+        "row_images": [[_row_images(own.stats.get(site)) for site in names] for own in seen],
         "correlations": packed(correlations, "u1"),
         "correlation_channels": packed(numbers, "u4"),
         **maps,
@@ -177,6 +178,10 @@ def _heaviest(stats: LayerStats) -> list[tuple[int, float]]:
         return []
     shares, places = (by_image / total).topk(min(DOMINATING, len(images)))
     return [(int(images[place]), float(share)) for share, place in zip(shares, places, strict=True)]
+
+
+def _row_images(stats: LayerStats | None) -> int:
+    return 0 if stats is None or stats.rows is None else len(stats.rows.id.unique())
 
 
 def _thumbnails(pictures: Pictures | None, layout: Layout, wanted: Sequence[int]) -> dict[str, str]:

@@ -172,6 +172,8 @@ def test_a_run_without_a_capture_is_shown_with_what_makes_one(runs, tmp_path):
     text = text_of(report([bare], out=tmp_path / "page.html").read_text())
     assert "No capture yet: bare. Make one with 'collapse-lab capture RUN'" in text
     assert "nothing is measured yet" in text
+    for heading in ("Through depth", "Spectra", "Channels", "One layer"):
+        assert f"{heading} Nothing to show. No run has a capture yet" in " ".join(text.split())
     both = text_of(report([bare, *sorted(runs.glob("plain*"))], out=tmp_path / "page.html").read_text())
     assert "No capture yet: bare" in both
     assert "no fault found at 6 sites in 3 seeds" in both

@@ -171,6 +171,8 @@ def test_maps_of_two_images_and_the_images_that_dominate_come_with_thumbnails(so
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
     assert {image for image, _ in heaviest} <= set(pictures["thumbnails"])
+    kept = load_capture(max((tmp_path / "run" / "captures").glob("step-*")))["1"].rows.id
+    assert pictures["row_images"][0][place] == len(set(kept.tolist()))
 
 
 def test_runs_that_kept_no_maps_carry_none(carried):
@@ -186,6 +188,24 @@ def test_sites_that_one_arm_lacks_are_gaps_there(sources):
     site = layout.chosen.index(sources[0].metrics.site.iloc[0])
     assert math.isnan(value[0, 0, 0, site])
     assert not math.isnan(value[0, 0, 1, site])
+
+
+def test_an_arm_says_where_its_own_sites_lie_only_where_arms_do_not_share_them(sources, carried):
+    assert carried["own_depths"] is None
+    first, last = sources[0], next(each for each in sources if each.arm != sources[0].arm)
+    site = first.layers.site.iloc[0]
+    lacking = Source(**{**vars_of(last), "metrics": last.metrics[last.metrics.site != site]})
+    unmeasured = Source(**{**vars_of(last), "metrics": last.metrics[:0], "arm": "none yet"})
+    layout = layout_of([first, lacking, unmeasured], [[], [], []])
+    own = payload(layout, last_values(layout), [[], [], []])["own_depths"]
+    place = layout.sites.index(site)
+    depths = first.layers.set_index("site").depth
+    assert own[0] == pytest.approx([depths[name].iloc[0] for name in layout.sites])
+    assert [math.isnan(depth) for depth in own[1]] == [name == site for name in layout.sites]
+    assert math.isnan(own[1][place])
+    assert all(math.isnan(depth) for depth in own[2])
+    only = layout_of([first, unmeasured], [[], []])
+    assert payload(only, last_values(only), [[], []])["own_depths"] is None, "an arm without a capture has no sites yet"
 
 
 def test_a_run_without_a_capture_has_no_values(sources):

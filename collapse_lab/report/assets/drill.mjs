@@ -1,15 +1,17 @@
 // One layer: what was found there, all its metrics, its feature maps, and the images that dominate it.
+import { SEQUENCE } from "./colour.mjs";
+import { measured } from "./csv.mjs";
 import { el, name, swatch } from "./dom.mjs";
 import { frame } from "./figure.mjs";
 import { number, spoken } from "./format.mjs";
-import { enlarged } from "./heatmap.mjs";
+import { colourBar, enlarged } from "./heatmap.mjs";
 import { whenSeen } from "./lazy.mjs";
 import { paintMosaic } from "./mosaic.mjs";
 import { siteChoice } from "./choices.mjs";
 import { spread } from "./shape.mjs";
 import { pagedTable } from "./tables.mjs";
 
-const KEEP = "collapse-lab capture RUN --keep-rows 4096 --keep-maps 16";
+const KEEP = { maps: "collapse-lab capture RUN --keep-maps 16", rows: "collapse-lab capture RUN --keep-rows 4096" };
 
 /** Every metric of a site under every policy, a row each: means over seeds by arm, and why there is none. */
 export function metricRows(store, site) {
@@ -18,7 +20,7 @@ export function metricRows(store, site) {
     for (const policy of store.data.policies) {
       const points = store.data.runs.map((_, run) => store.last(metric.name, policy, run, site));
       if (points.every((point) => !point.status)) continue;
-      const cells = store.data.arms.map((_, arm) => number(spread(store.runsOf(arm).map((run) => points[run].value)).mean));
+      const cells = store.data.arms.map((_, arm) => measured(spread(store.runsOf(arm).map((run) => points[run].value)).mean));
       const odd = points.find((point) => point.status && point.status !== "ok");
       rows.push([spoken(metric.name), policy, metric.unit, ...cells, odd ? `${spoken(odd.status)}${odd.reason ? `: ${odd.reason}` : ""}` : ""]);
     }
@@ -29,9 +31,16 @@ export function metricRows(store, site) {
 /** The section. */
 export function drillSection(host, store, state) {
   const content = el("div", { id: "layer-content" });
-  host.append(el("div", { class: "controls" }, siteChoice(store, state)), content);
+  const back = el("button", { type: "button", class: "small", hidden: true, onclick: () => backTo(state.get("chosenIn")) }, "Back to the chart");
+  host.append(el("div", { class: "controls" }, siteChoice(store, state), back), content);
+  state.on(["chosenIn"], () => (back.hidden = !state.get("chosenIn")));
   const stale = whenSeen(content, () => fill(content, store, state));
   state.on(["site", "shown"], stale);
+}
+
+function backTo(chart) {
+  chart.scrollIntoView({ block: "center" });
+  chart.focus({ preventScroll: true });
 }
 
 function fill(host, store, state) {
@@ -89,15 +98,29 @@ function pictures(store, state, site) {
   const far = store.data.pictures.runs.length && !store.data.pictures.sites.includes(site);
   return [
     el("h3", {}, "Feature maps of kept images"),
-    maps.length ? el("div", { class: "grid" }, ...maps.map((each) => mosaic(store, site, each))) : missing(far, store, "maps"),
+    ...(maps.length ? [mapsKey(store, site, maps[0].own), el("div", { class: "grid" }, ...maps.map((each) => mosaic(store, site, each))), ...lacking(store, state, site, maps)] : [missing(far, store, "maps")]),
     el("h3", {}, "Images that dominate"),
-    ...(dominating.length ? dominating.map((each) => imageList(store, each)) : [missing(far, store, "rows")]),
+    ...(dominating.length ? dominating.map((each) => imageList(store, site, each)) : [missing(far, store, "rows")]),
   ];
 }
 
 function missing(far, store, what) {
   if (far && store.data.pictures.images.length) return el("p", { class: "note" }, `The page carries ${what} of the ${store.data.pictures.sites.length} sites that change most; those of the others stand in the capture.`);
-  return el("p", { class: "note" }, `No ${what} of this site were kept, or its positions are no square. `, el("code", {}, KEEP), " keeps them.");
+  return el("p", { class: "note" }, `No ${what} of this site were kept, or its positions are no square. `, el("code", {}, KEEP[what]), " keeps them.");
+}
+
+function mapsKey(store, site, { channels }) {
+  const all = store.data.channels[site];
+  const which = channels < all ? `the first ${channels} of ${all} channels` : `all ${all} channels`;
+  return colourBar(SEQUENCE, "least", "most", `activation, each image on a scale of its own; ${which}, eight in a row`);
+}
+
+/** Arms that are shown and have the site, but no maps of it. */
+function lacking(store, state, site, maps) {
+  const without = store.data.arms.filter((_, arm) => state.get("shown")[arm] && store.depthOf(arm, site) !== null && !maps.some(({ run }) => store.data.runs[run].arm === arm));
+  if (!without.length) return [];
+  const names = without.flatMap((arm, place) => [place ? ", " : "", name(arm.name)]);
+  return [el("p", { class: "note" }, "No maps of ", ...names, " were kept. ", el("code", {}, KEEP.maps), " keeps them.")];
 }
 
 function mosaic(store, site, { run, id, own }) {
@@ -109,22 +132,32 @@ function mosaic(store, site, { run, id, own }) {
     const size = own.side ** 2;
     const means = Array.from({ length: own.channels }, (_, channel) => {
       const { mean, low, high } = spread(Array.from(own.values.subarray(channel * size, (channel + 1) * size), (code) => code / 255));
-      return [`channel ${channel}`, number(mean), number(low), number(high)];
+      return [`channel ${channel}`, ...[mean, low, high].map((value) => measured(value))];
     });
     return pagedTable(title.slice(0, 80), ["channel", "mean", "least", "most"], means);
   };
-  const parts = frame({ title: arm.name, unit: `image ${id}, seed ${store.data.runs[run].seed}, each image on a scale of its own`, canvases: () => [enlarged(canvas)], table });
+  const unit = `image ${id}, seed ${store.data.runs[run].seed}, ${own.channels} of ${store.data.channels[site]} channels`;
+  const beside = () => ({ context: `feature maps of ${store.data.sites[site].slice(0, 120)}, at the last step`, scale: { colours: SEQUENCE, low: "least", high: "most" } });
+  const parts = frame({ title: arm.name, unit, canvases: () => [enlarged(canvas)], beside, table });
   parts.plot.classList.add("mosaic");
-  parts.plot.append(canvas);
+  const pixels = thumbnail(store, id, "the image that went in: ");
+  parts.plot.classList.toggle("pictured", Boolean(pixels));
+  parts.plot.append(...(pixels ? [pixels] : []), canvas);
   return parts.root;
 }
 
-function imageList(store, { run, images }) {
+function imageList(store, site, { run, images }) {
   const arm = store.data.arms[store.data.runs[run].arm];
+  const count = store.rowImages(run, site);
   const items = images.map(([id, share]) => {
-    const pixels = store.data.pictures.thumbnails[id];
-    const picture = pixels ? el("img", { src: `data:image/png;base64,${pixels}`, alt: `image ${id}` }) : el("div", { class: "none" });
-    return el("li", {}, picture, `${number(100 * share)} % of the scatter`, el("br"), `image ${id.slice(0, 22)}`);
+    const picture = thumbnail(store, id) ?? el("div", { class: "none" });
+    return el("li", {}, picture, `${number(100 * share)} % of the scatter, ${number(share * count)} times an equal share`, el("br"), `image ${id.slice(0, 22)}`);
   });
-  return el("div", {}, el("p", { class: "note" }, name(arm.name), `, seed ${store.data.runs[run].seed}: of the rows that were kept`), el("ul", { class: "images" }, ...items));
+  const told = `, seed ${store.data.runs[run].seed}: of the rows that were kept of ${count} images. If none dominated, each would hold ${number(100 / count)} %.`;
+  return el("div", {}, el("p", { class: "note" }, name(arm.name), told), el("ul", { class: "images" }, ...items));
+}
+
+function thumbnail(store, id, before = "") {
+  const pixels = store.data.pictures.thumbnails[id];
+  return pixels ? el("img", { src: `data:image/png;base64,${pixels}`, alt: `${before}image ${id}` }) : null;
 }

@@ -1,7 +1,7 @@
 // What factors and arms change, through depth.
 import { lineButtons } from "./arms.mjs";
 import { headlineChoice } from "./choices.mjs";
-import { el } from "./dom.mjs";
+import { el, openLayer } from "./dom.mjs";
 import { lineFigure } from "./figure.mjs";
 import { short, spoken } from "./format.mjs";
 
@@ -36,6 +36,8 @@ function specOf(store, state) {
     room: 9 + 6.5 * Math.max(...own.map((place) => label(place).length)),
     shared: own.map((place) => place.depth),
     xName: "site",
+    xTitle: "site, from the first to the last",
+    context: "at the last step",
     at: (place) => own[place].name,
     gaps,
     placeNames: store.data.effects.places.map((place) => place.name),
@@ -46,7 +48,7 @@ function specOf(store, state) {
 /** The chart of the section. */
 export function effectsSection(host, store, state, link) {
   const lines = store.data.effects.contrasts;
-  const pick = (spec, place) => spec.sites[place] !== null && state.set({ site: spec.sites[place] });
+  const pick = (spec, place) => spec.sites[place] !== null && openLayer(state, spec.sites[place]);
   const figure = lineFigure(store, state, { read: () => specOf(store, state), height: 340, large: true, link, pick, lines, key: "shownEffects" });
   const buttons = lineButtons(lines, state, { key: "shownEffects", label: "Lines of this chart" });
   host.append(el("div", { class: "controls" }, headlineChoice(store, state), buttons), figure.root);

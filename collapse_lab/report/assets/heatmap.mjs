@@ -1,6 +1,7 @@
 // Heatmaps on a canvas: one pixel a cell, enlarged without smoothing; values are read by pointer or arrow keys.
 import { codeOf } from "./colour.mjs";
-import { el } from "./dom.mjs";
+import { el, onClick } from "./dom.mjs";
+import { places } from "./scales.mjs";
 
 /** Paint rows of codes (-1: no value) with a table of colours into a canvas of one pixel a cell. */
 export function paint(canvas, rows, colours, empty = [128, 128, 128, 40]) {
@@ -77,7 +78,12 @@ export function heatmap({ rows, ends, colours, height, label, tell, choose, hove
   });
   canvas.addEventListener("pointerleave", () => show(-1, -1));
   canvas.addEventListener("blur", () => show(-1, -1));
-  canvas.addEventListener("click", (event) => choose?.(placeOf(event)[0]));
+  if (choose) {
+    onClick(canvas, (event) => {
+      const [row] = placeOf(event);
+      return () => choose(row);
+    });
+  }
   canvas.addEventListener("dblclick", widen);
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -100,14 +106,55 @@ export function colourBar(colours, low, high, label) {
   return el("div", { class: "key" }, el("span", {}, low), canvas, el("span", {}, high), el("span", {}, label));
 }
 
-/** A canvas enlarged as it is shown, for a picture file. */
-export function enlarged(canvas) {
+/** A canvas enlarged as it is shown, for a picture file, with the labels of its axes where it has some. */
+export function enlarged(canvas, marks = { x: [], y: [] }) {
   const scale = devicePixelRatio || 1;
+  const gutter = marks.y.length ? widest(marks.y) + 8 : 0;
   const large = document.createElement("canvas");
-  large.width = Math.max(1, Math.round(canvas.clientWidth * scale));
-  large.height = Math.max(1, Math.round(canvas.clientHeight * scale));
+  large.width = Math.max(1, Math.round((canvas.clientWidth + gutter) * scale));
+  large.height = Math.max(1, Math.round((canvas.clientHeight + (marks.x.length ? 18 : 0)) * scale));
   const pen = large.getContext("2d");
   pen.imageSmoothingEnabled = false;
-  pen.drawImage(canvas, 0, 0, large.width, large.height);
+  pen.scale(scale, scale);
+  pen.drawImage(canvas, gutter, 0, canvas.clientWidth, canvas.clientHeight);
+  pen.font = "11px system-ui, sans-serif";
+  pen.fillStyle = getComputedStyle(canvas).color;
+  pen.textAlign = "right";
+  for (const { text, at } of marks.y) pen.fillText(text, gutter - 6, at * canvas.clientHeight + 4);
+  pen.textAlign = "center";
+  for (const { text, at } of marks.x) pen.fillText(text, gutter + at * canvas.clientWidth, canvas.clientHeight + 14);
   return large;
+}
+
+const widest = (marks) => 6.4 * Math.max(...marks.map(({ text }) => text.length));
+
+/** Labels {text, at} of the cells from one place to another, as many as have `room` pixels of `size`; `at` is a share. */
+export function marksOf(words, [from, to], size, room) {
+  const count = to - from + 1;
+  return places(count, size, room).map((place) => ({ text: words[from + place], at: (place + 0.5) / count }));
+}
+
+/** Rows and columns of a heatmap labelled: {root, marks(), label({x, y})}, the last for the cells between two places each. */
+export function labelled(own, words, height) {
+  const rows = el("div", { class: "rows", "aria-hidden": "true" });
+  const axis = el("div", { class: "axis" });
+  const shown = { x: [0, words.x.length - 1], y: [0, words.y.length - 1] };
+  const all = words.y.map((text) => ({ text }));
+  rows.style.width = `${widest(all) + 8}px`;
+  axis.style.marginLeft = rows.style.width;
+  rows.style.height = `${height}px`;
+  const room = 9 + 6.5 * Math.max(...words.x.map((text) => text.length));
+  const marks = () => ({ x: marksOf(words.x, shown.x, 250, room), y: marksOf(words.y, shown.y, height, 14) });
+  const place = (side) => ({ text, at }) => {
+    const span = el("span", {}, text);
+    span.style[side] = `${100 * at}%`;
+    return span;
+  };
+  const label = (change) => {
+    Object.assign(shown, change);
+    const { x, y } = marks();
+    rows.replaceChildren(...y.map(place("top")));
+    axis.replaceChildren(...x.map(place("left")));
+  };
+  return { root: el("div", {}, el("div", { class: "labelled" }, rows, own.root), axis), marks, label };
 }

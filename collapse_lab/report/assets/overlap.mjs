@@ -6,7 +6,7 @@ function height(rows, scale) {
   let [low, high] = [Infinity, -Infinity];
   for (const row of rows) {
     for (const value of row) {
-      if (value === null) continue;
+      if (value === null || value === undefined) continue;
       low = Math.min(low, scale(value));
       high = Math.max(high, scale(value));
     }
@@ -20,7 +20,7 @@ export function covered(lines, log = false, others = []) {
   const scale = log ? Math.log : (value) => value;
   const near = NEAR * height([...lines, ...others], scale);
   const lies = (one, two) => {
-    const both = one.flatMap((value, place) => (value === null || two[place] === null ? [] : [Math.abs(scale(value) - scale(two[place])) <= near]));
+    const both = one.flatMap((value, place) => ((value ?? null) === null || (two[place] ?? null) === null ? [] : [Math.abs(scale(value) - scale(two[place])) <= near]));
     return both.filter(Boolean).length > both.length / 2;
   };
   return lines.map((one, place) => lines.slice(place + 1).filter((two) => lies(one, two)).length);
@@ -30,7 +30,7 @@ export function covered(lines, log = false, others = []) {
 export function equals(lines) {
   const groups = new Map();
   lines.forEach((values, place) => {
-    if (values.every(Number.isNaN)) return;
+    if (!values.some(Number.isFinite)) return;
     const key = values.join();
     groups.set(key, [...(groups.get(key) ?? []), place]);
   });

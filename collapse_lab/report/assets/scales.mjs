@@ -9,9 +9,18 @@ export function rangeOf(low, high, log) {
   return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
 }
 
-/** Numbers as uPlot takes them: null where there is none, or none that a logarithm has. */
+/** Numbers as uPlot takes them: null where there is none, or none that a logarithm has; undefined stays what it is. */
 export function drawable(values, log) {
-  return values.map((value) => (Number.isFinite(value) && (!log || value > 0) ? value : null));
+  return values.map((value) => (value === undefined || (Number.isFinite(value) && (!log || value > 0)) ? value : null));
+}
+
+/** Steps between the ticks of an axis of whole numbers. */
+export const WHOLE = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
+
+/** Whether there are numbers and all are whole, as counts are. */
+export function allWhole(rows) {
+  const known = rows.flat().filter((value) => Number.isFinite(value));
+  return known.length > 0 && known.every(Number.isInteger);
 }
 
 /** Places along an axis of names that leave each name `room` of the `width`. */

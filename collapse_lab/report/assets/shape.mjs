@@ -13,16 +13,47 @@ export function ofKind(store, kind, sites = store.data.detailed) {
   return own.length ? own : sites;
 }
 
-/** A metric through depth at the last step: {sites, arms: [{mean, low, high}], gaps}. */
-export function throughDepth(store, name, sites) {
+/** Those of some sites that an arm's network has. */
+export function sitesOf(store, arm, sites) {
+  return sites.filter((site) => store.depthOf(arm, site) !== null);
+}
+
+/** What a chart of one site says of the arms whose network has no such site: [name, what it lacks]. */
+export function lacking(store, site) {
+  return store.data.arms.flatMap((each, arm) => (store.captured(arm) && store.depthOf(arm, site) === null ? [[each.name, "no such site"]] : []));
+}
+
+/** Columns {depth, of} of a chart through depth: `of` gives for each arm the site that it has there, or null. One a site
+ * where an arm has all of them; one a relative depth (`relative`) where networks have each their own. */
+export function depthColumns(store, sites) {
+  const arms = store.data.arms.map((_, arm) => arm);
+  const whole = arms.some((arm) => sitesOf(store, arm, sites).length === sites.length);
+  if (whole) return { relative: false, columns: sites.map((site) => ({ depth: store.data.depths[site], of: arms.map((arm) => (store.depthOf(arm, site) === null ? null : site)) })) };
+  const columns = new Map();
+  for (const arm of arms) {
+    for (const site of sitesOf(store, arm, sites)) {
+      const depth = Number(store.depthOf(arm, site).toFixed(6));
+      const own = columns.get(depth) ?? { depth, of: arms.map(() => null) };
+      own.of[arm] = site;
+      columns.set(depth, own);
+    }
+  }
+  return { relative: true, columns: [...columns.values()].sort((a, b) => a.depth - b.depth) };
+}
+
+/** A metric at the last step: {arms: [{mean, low, high}], gaps}; undefined where an arm has no site in a column, NaN where
+ * it has one without a value. */
+export function throughDepth(store, name, columns) {
   const metric = store.metric(name);
   const gaps = new Map();
   const arms = store.data.arms.map((_, arm) => {
-    const points = sites.map((site) => atSite(store, metric, arm, site, gaps));
+    const points = columns.map(({ of }) => (of[arm] === null ? {} : atSite(store, metric, arm, of[arm], gaps)));
     return { mean: points.map((p) => p.mean), low: points.map((p) => p.low), high: points.map((p) => p.high) };
   });
-  return { sites, arms, gaps: [...gaps].map(([reason, places]) => ({ reason, places: [...places] })) };
+  return { arms, gaps: listed(gaps) };
 }
+
+const listed = (gaps) => [...gaps].map(([reason, places]) => ({ reason, places: [...places] }));
 
 function atSite(store, metric, arm, site, gaps) {
   const runs = store.runsOf(arm);
@@ -49,25 +80,31 @@ export function lastPoint(store, metric, run, site) {
 
 function policyOf(store, metric, run, site) {
   if (metric.policy) return metric.policy;
-  const valued = store.data.policies.filter((policy) => !Number.isNaN(store.last(metric.name, policy, run, site).value));
-  return valued[0] ?? store.data.policies[0];
+  const found = store.data.policies.map((policy) => ({ policy, ...store.last(metric.name, policy, run, site) }));
+  return (found.find((each) => !Number.isNaN(each.value)) ?? found.find((each) => each.status) ?? found[0]).policy;
 }
 
-/** A headline metric over the steps, the mean over some sites: {steps, arms: [{mean, low, high}]}. */
+/** A headline metric over the steps, the mean over the sites `sites(arm)`: {x, arms: [{mean, low, high}], gaps}. */
 export function overSteps(store, name, sites) {
+  const gaps = new Map();
   const arms = store.data.arms.map((_, arm) => {
-    const points = store.data.steps.map((_, step) =>
-      spread(store.runsOf(arm).map((run) => spread(sites.map((site) => store.point(name, run, step, site).value)).mean)),
-    );
+    const points = store.data.steps.map((_, step) => {
+      const found = store.runsOf(arm).map((run) => sites(arm).map((site) => ({ site, ...store.point(name, run, step, site) })));
+      for (const each of found.flat()) {
+        const reason = each.status.replaceAll("_", " ");
+        if (Number.isNaN(each.value) && reason) gaps.set(reason, (gaps.get(reason) ?? new Set()).add(each.site));
+      }
+      return spread(found.map((own) => spread(own.map((each) => each.value)).mean));
+    });
     return { mean: points.map((p) => p.mean), low: points.map((p) => p.low), high: points.map((p) => p.high) };
   });
-  return { x: store.data.steps, arms };
+  return { x: store.data.steps, arms, gaps: listed(gaps) };
 }
 
-/** Sites of the metric's own kind in the last third of depth. */
-export function lateSites(store, name) {
-  const own = ofKind(store, store.metric(name).kind);
-  const late = own.filter((site) => store.data.depths[site] >= store.data.late);
+/** Sites of an arm, of the metric's own kind, in the last third of its depth. */
+export function lateSites(store, name, arm) {
+  const own = sitesOf(store, arm, ofKind(store, store.metric(name).kind));
+  const late = own.filter((site) => store.depthOf(arm, site) >= store.data.late);
   return late.length ? late : own;
 }
 
@@ -106,14 +143,15 @@ export function curves(store, site, read, relative) {
   return { x, arms };
 }
 
-/** Every site, the worst first: by what was found there, then by the metric in the direction of collapse. */
+/** Every site, the worst first: faults before notes, each by severity, then by the metric's mean over the seeds in the
+ * arm that is nearest to collapse. */
 export function worstFirst(store, name) {
   const { data } = store;
-  const metric = store.metric(name);
   const bad = new Float64Array(data.sites.length);
   for (const each of data.findings) bad[each.site] = Math.max(bad[each.site], each.fault + each.severity);
-  const sign = metric.collapse === "high" ? -1 : 1;
-  const mean = data.sites.map((_, site) => spread(data.runs.map((_, run) => store.rest(name, run, site))).mean);
-  const key = (site) => (Number.isNaN(mean[site]) ? Infinity : sign * mean[site]);
+  const sign = store.metric(name).collapse === "high" ? -1 : 1;
+  const means = (site) => data.arms.map((_, arm) => spread(store.runsOf(arm).map((run) => store.rest(name, run, site))).mean);
+  const keys = data.sites.map((_, site) => Math.min(...means(site).map((mean) => (Number.isNaN(mean) ? Infinity : sign * mean))));
+  const key = (site) => keys[site];
   return data.sites.map((_, site) => site).sort((a, b) => bad[b] - bad[a] || key(a) - key(b) || a - b);
 }

@@ -2,7 +2,7 @@
 import { el, tickBox } from "./dom.mjs";
 import { lineFigure } from "./figure.mjs";
 import { siteChoice } from "./choices.mjs";
-import { curves, spread } from "./shape.mjs";
+import { curves, lacking, spread } from "./shape.mjs";
 
 function specOf(store, state) {
   const site = state.get("site");
@@ -12,16 +12,19 @@ function specOf(store, state) {
   const data = curves(store, site, read, relative);
   const floors = store.data.runs.map((_, run) => store.floor(run, step, site) / (relative ? read(run)[0] : 1));
   const floor = spread(floors).high;
-  data.lines = Number.isNaN(floor) ? [] : [{ label: "floor", values: data.x.map(() => floor) }];
+  data.lines = Number.isNaN(floor) ? [] : [{ label: "floor, below which all is rounding", values: data.x.map(() => floor) }];
   const missing = data.arms.every((arm) => arm.mean.every(Number.isNaN));
   return {
     title: store.data.sites[site],
+    context: `step ${store.data.steps[step]}`,
     unit: relative ? "singular value over the largest, by direction" : "singular value, by direction",
     data,
     logY: true,
     logX: state.get("logDirections"),
     xName: "direction",
+    xTitle: "direction, the strongest first",
     at: (place) => `direction ${data.x[place]}`,
+    without: lacking(store, site),
     gaps: missing ? [{ reason: "no spectrum was kept of this site at this step", places: [site] }] : [],
   };
 }

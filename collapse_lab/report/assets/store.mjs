@@ -38,6 +38,10 @@ export function createStore(data) {
     headlineOf: (name) => (headline.includes(name) ? name : headline[0]),
     runsOf: (arm) => rows.flatMap((own, run) => (own === arm ? [run] : [])),
     detail: (site) => detail.get(site),
+    /** Whether any run of an arm has a capture. */
+    captured: (arm) => data.runs.some((run) => run.arm === arm && run.step !== null),
+    /** Relative depth of a site in the network of an arm; null where that has no such site. */
+    depthOf: (arm, site) => (data.own_depths ? data.own_depths[arm][site] : data.depths[site]),
     /** {value, low, high, status} of a headline metric at a place among the steps. */
     point(name, run, step, site) {
       const where = [metrics.get(name), run, step, detail.get(site)];
@@ -98,6 +102,11 @@ export function createStore(data) {
       const [, channels, side] = all.shape;
       const start = offset(all.shape, image);
       return { side, channels, values: all.values.subarray(start, start + channels * side * side) };
+    },
+    /** Of how many images rows were kept. */
+    rowImages(run, site) {
+      const where = [data.pictures.runs.indexOf(run), data.pictures.sites.indexOf(site)];
+      return where.includes(-1) ? 0 : data.pictures.row_images[where[0]][where[1]];
     },
     dominating(run, site) {
       const where = [data.pictures.runs.indexOf(run), data.pictures.sites.indexOf(site)];

@@ -1,5 +1,5 @@
 // Tables: made from rows, paged where they are long, copied as CSV.
-import { csv, rowsOf } from "./csv.mjs";
+import { copied, csv, rowsOf, shown, split } from "./csv.mjs";
 import { el, name, say } from "./dom.mjs";
 
 /** Put a text where a paste finds it; true when that went well. */
@@ -30,7 +30,7 @@ export function copyButton(rows) {
   return button;
 }
 
-/** A table element of columns and rows of plain values; the first cell of a row names it. */
+/** A table element of columns and rows of plain values or of `measured` ones; the first cell of a row names it. */
 export function tableOf(columns, rows, numeric = () => true) {
   const head = el("thead", {}, el("tr", {}, ...columns.map((column, place) => el("th", { scope: "col", class: place && numeric(place) ? "number" : null }, name(column)))));
   const body = el("tbody", {}, ...rows.map((row) => rowOf(row, numeric)));
@@ -39,7 +39,7 @@ export function tableOf(columns, rows, numeric = () => true) {
 
 function rowOf(row, numeric) {
   const [first, ...others] = row;
-  return el("tr", {}, el("th", { scope: "row" }, name(first)), ...others.map((text, place) => el("td", { class: numeric(place + 1) ? "number" : null }, name(text))));
+  return el("tr", {}, el("th", { scope: "row" }, name(first)), ...others.map((cell, place) => el("td", { class: numeric(place + 1) ? "number" : null }, name(shown(cell)))));
 }
 
 /** A table with its buttons, `size` rows a page. `rows` are all of them, whatever page is shown. */
@@ -57,7 +57,7 @@ export function pagedTable(label, columns, rows, { size = 25, numeric } = {}) {
   };
   const back = el("button", { type: "button", class: "small", onclick: () => show(page - 1) }, "Previous");
   const on = el("button", { type: "button", class: "small", onclick: () => show(page + 1) }, "Next");
-  const buttons = el("div", { class: "pager" }, ...(pages > 1 ? [back, place, on] : []), copyButton(() => [columns, ...rows]));
+  const buttons = el("div", { class: "pager" }, ...(pages > 1 ? [back, place, on] : []), copyButton(() => copied(columns, rows)));
   show(0);
   return el("div", { class: "table" }, scroll, buttons);
 }
@@ -66,6 +66,6 @@ export function pagedTable(label, columns, rows, { size = 25, numeric } = {}) {
 export function makeCopyable(root) {
   for (const block of root.querySelectorAll("div.table")) {
     const table = block.querySelector("table");
-    block.append(el("div", { class: "pager" }, copyButton(() => rowsOf(table))));
+    block.append(el("div", { class: "pager" }, copyButton(() => split(rowsOf(table)))));
   }
 }

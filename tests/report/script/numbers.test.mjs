@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { logTicks, number, short, tick, withInterval } from "../../../collapse_lab/report/assets/format.mjs";
 import { decode, fromLog, offset } from "../../../collapse_lab/report/assets/decode.mjs";
-import { between, drawable, inside, logSplits, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
+import { allWhole, between, drawable, inside, logSplits, nearest, places, rangeOf } from "../../../collapse_lab/report/assets/scales.mjs";
 import { BOTH_WAYS, SEQUENCE, codeOf, ends } from "../../../collapse_lab/report/assets/colour.mjs";
 
 test("numbers keep three digits that count, and none is a dash", () => {
@@ -60,6 +60,10 @@ test("no axis is without height, and a logarithm draws nothing at or below zero"
     assert.ok(from < to);
     assert.ok(!log || from > 0);
   }
+});
+
+test("counts are whole, shares and no values are not", () => {
+  assert.deepEqual([allWhole([[1, NaN], [0, undefined]]), allWhole([[0.5, 1]]), allWhole([[NaN]])], [true, false, false]);
 });
 
 test("places on one axis lie between the same neighbours on another", () => {

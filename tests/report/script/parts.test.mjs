@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cell, csv } from "../../../collapse_lab/report/assets/csv.mjs";
+import { cell, copied, csv, measured, shown, split } from "../../../collapse_lab/report/assets/csv.mjs";
 import { createLink } from "../../../collapse_lab/report/assets/link.mjs";
 import { covered, equals } from "../../../collapse_lab/report/assets/overlap.mjs";
 import { matches } from "../../../collapse_lab/report/assets/search.mjs";
@@ -9,6 +9,17 @@ import { createState } from "../../../collapse_lab/report/assets/state.mjs";
 test("cells are quoted where a comma, a quote or a line ends them, and no formula is one", () => {
   assert.equal(csv([["a", "b,c"], ['say "x"', "two\nlines"]]), 'a,"b,c"\n"say ""x""","two\nlines"\n');
   assert.deepEqual(["=1+1", "+x", "@x", "-1.5", "-x", "1e-5"].map(cell), ["'=1+1", "'+x", "'@x", "-1.5", "'-x", "1e-5"]);
+});
+
+test("a number with an interval is told in short and copied whole, as value, low and high", () => {
+  const rows = [["one", measured(Math.fround(48.4), 47.123456789, 50)], ["two", measured(NaN)], ["three", measured(2, 2, 2, " of 4")]];
+  assert.deepEqual(rows.map((row) => shown(row[1])), ["48.4 [47.1, 50.0]", "–", "2.00 of 4"]);
+  assert.deepEqual(copied(["site", "a"], rows), [["site", "a", "a, low", "a, high"], ["one", "48.4000015", "47.1234568", "50"], ["two", "", "", ""], ["three", "2", "", ""]]);
+});
+
+test("intervals that were written into the page are copied in columns of their own", () => {
+  const written = [["metric", "V1", "V2"], ["rank", "38.9 [38.4, 39.3]", "–"], ["dead", "12 % [-1, 2e-5] (biased)", "7"]];
+  assert.deepEqual(split(written), [["metric", "V1", "V1, low", "V1, high", "V1, remark", "V2"], ["rank", "38.9", "38.4", "39.3", "", "–"], ["dead", "12", "-1", "2e-5", "% (biased)", "7"]]);
 });
 
 test("a search finds every word anywhere, those that begin so first, and no more than asked", () => {
