@@ -39,19 +39,24 @@ class ArmFinding:
     advice: str
 
     @property
+    def always(self) -> int:
+        """At how many sites it holds in all runs."""
+        return sum(seeds == self.of for seeds in self.sites.values())
+
+    @property
     def where(self) -> str:
         """At how many sites, and in how many of the seeds."""
         sites = counted(len(self.sites), "site")
         if self.of == 1:
             return f"{sites} in 1 seed"
-        always = sum(seeds == self.of for seeds in self.sites.values())
-        if always == len(self.sites):
+        if self.always == len(self.sites):
             return f"{sites} in all {self.of} seeds"
-        return f"{sites} in at least one of {self.of} seeds, at {always} in all"
+        return f"{sites} in at least one of {self.of} seeds, at {self.always or 'none'} in all"
 
 
 def arm_findings(sources: Sequence[Source], found: Sequence[list[Finding]]) -> list[ArmFinding]:
-    """Of the runs of one arm, each with its findings: every kind once, faults first, the worst kind first."""
+    """Every kind once, of the runs of one arm and their findings: faults first, of these what holds at some site in all
+    runs, of these the worst kind."""
     gathered: dict[tuple[str, bool], list[Finding]] = {}
     for own in found:
         for finding in own:
@@ -59,7 +64,7 @@ def arm_findings(sources: Sequence[Source], found: Sequence[list[Finding]]) -> l
     tables = [source.last for source in sources if len(source.last)]
     last = pd.concat(tables) if gathered else pd.DataFrame()
     merged = [_merged(RULE_OF[key], each, last, len(tables)) for key, each in gathered.items()]
-    return sorted(merged, key=lambda each: (not each.fault, KINDS.index(each.kind), -each.severity))
+    return sorted(merged, key=lambda each: (not each.fault, each.always == 0, KINDS.index(each.kind)))
 
 
 def _merged(rule: Rule, found: Sequence[Finding], last: pd.DataFrame, runs: int) -> ArmFinding:

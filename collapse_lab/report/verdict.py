@@ -47,10 +47,12 @@ def lines_of(sources: Sequence[Source]) -> list[str]:
     return [f"{each.arm}: {each.sentence}" for each in verdicts(arms, sources, findings_of(sources))]
 
 
-def _badness(verdict: ArmVerdict) -> tuple[bool, int, float]:
-    """Whether there is a fault; how bad its kind is; and how bad it is there."""
+def _badness(verdict: ArmVerdict) -> tuple[bool, bool, int, float]:
+    """Whether there is a fault; whether in all runs; how bad its kind is; and how bad it is there."""
     worst = next((each for each in verdict.findings if each.fault), None)
-    return (True, -KINDS.index(worst.kind), worst.severity) if worst else (False, 0, 0.0)
+    if worst is None:
+        return False, False, 0, 0.0
+    return True, worst.always > 0, -KINDS.index(worst.kind), worst.severity
 
 
 def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[list[Finding]]) -> ArmVerdict:

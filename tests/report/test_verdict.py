@@ -62,6 +62,15 @@ def test_one_seed_is_told_with_its_interval_over_images(plain):
     assert "redundant channels 90.0 %, 66 images; not enough seeds to say" in sentence
 
 
+def test_what_holds_in_all_seeds_comes_before_a_worse_kind_that_does_not(plain):
+    first, *others = plain
+    sources = [with_values(first, "dead_channels", SITE, 0.5), *others]
+    assert told(sources)["plain"].startswith("dead channels at 1 site in at least one of 3 seeds, at none in all")
+    redundant = [with_values(each, "redundant_channels", OTHER, 0.9) for each in sources]
+    assert told(redundant)["plain"].startswith("channel redundancy at 1 site in all 3 seeds")
+    assert told(redundant)["plain"].endswith("Also dead channels (1 site).")
+
+
 def test_a_worse_kind_comes_first_and_then_the_arm_with_more_of_it(plain):
     redundant = [with_values(each, "redundant_channels", SITE, 0.99) for each in plain]
     more = [

@@ -73,7 +73,7 @@ function evidence(store, site) {
     const since = onset === 0 ? "before training" : `step ${onset}`;
     const kind = el("span", { class: worst.fault ? "bad" : null }, `${spoken(worst.kind)}${worst.fault ? "" : " (note)"}`);
     const rows = worst.metrics.map((metric) => `${spoken(metric)} ${evidenceOf(store, metric, worst.run, site)}`).join("; ");
-    const seeds = `, ${runs.size} of ${store.runsOf(arm).length} seeds since ${since}: the layer `;
+    const seeds = `, ${runs.size} of ${store.runsOf(arm).length} seeds since ${since}${runs.size > 1 ? "; in the worst of them" : ":"} the layer `;
     return el("li", {}, swatch(store.data.arms[arm]), " ", kind, " in ", name(store.data.arms[arm].name), seeds, name(worst.text), `. Rests on ${rows}. `, el("span", { class: "note" }, worst.advice));
   });
   return el("ul", { class: "evidence" }, ...items);
