@@ -250,7 +250,10 @@ def test_verdict_and_tables_are_readable_without_the_script(visit, page_file):
     own = visit(page_file, script=False)
     text = own.tab.inner_text("body")
     assert "complete collapse" in text
-    assert "The charts of this page are drawn by its own script" in text
+    assert "are drawn by its own script, which is not running" in text
     assert own.tab.is_visible("[data-name=summary] table")
     assert not own.tab.is_visible("#bar")
-    assert own.tab.locator("#depth-charts").is_hidden()
+    for place in ("#depth-charts", "#spectra", "#layer"):
+        assert own.tab.locator(place).is_hidden(), place
+    own.tab.click("#training summary")
+    assert own.tab.is_visible("[data-name=rank-by-step] table")
