@@ -25,14 +25,14 @@ class ArmFinding:
     """A finding of one arm. `sites`: site -> in how many of its `of` runs it holds there; `severity` the sum over sites
     of the mean over runs, with 0 for a run in which it does not hold; `site` the worst by that mean; `text` and
     `measured` are of the mean over all runs there, with a 95 % interval over seeds, of a single one over images;
-    `onset` the earliest of any."""
+    `since` when it began, the earliest of any."""
 
     kind: str
     fault: bool
     severity: float
     sites: dict[str, int]
     of: int
-    onset: int
+    since: str
     site: str
     text: str
     measured: str
@@ -63,11 +63,12 @@ def arm_findings(sources: Sequence[Source], found: Sequence[list[Finding]]) -> l
             gathered.setdefault((finding.kind, finding.fault), []).append(finding)
     tables = [source.last for source in sources if len(source.last)]
     last = pd.concat(tables) if gathered else pd.DataFrame()
-    merged = [_merged(RULE_OF[key], each, last, len(tables)) for key, each in gathered.items()]
+    first = min((int(source.layers.step.min()) for source in sources if len(source.layers)), default=0)
+    merged = [_merged(RULE_OF[key], each, last, len(tables), first) for key, each in gathered.items()]
     return sorted(merged, key=lambda each: (not each.fault, each.always == 0, KINDS.index(each.kind)))
 
 
-def _merged(rule: Rule, found: Sequence[Finding], last: pd.DataFrame, runs: int) -> ArmFinding:
+def _merged(rule: Rule, found: Sequence[Finding], last: pd.DataFrame, runs: int, first: int) -> ArmFinding:
     by_site: dict[str, list[Finding]] = {}
     for finding in found:
         by_site.setdefault(finding.site, []).append(finding)
@@ -81,12 +82,18 @@ def _merged(rule: Rule, found: Sequence[Finding], last: pd.DataFrame, runs: int)
         severity=sum(severity.values()),
         sites={name: len(own) for name, own in by_site.items()},
         of=runs,
-        onset=min(finding.onset for finding in found),
+        since=_since(min(finding.onset for finding in found), first),
         site=site,
         text=worst.text if runs == 1 else text_of(rule, _values(rule, rows)),
         measured=_measured(rule, rows),
         advice=rule.advice,
     )
+
+
+def _since(onset: int, first: int) -> str:
+    if onset == 0:
+        return "before training"
+    return f"step {onset}" + (", the first that was measured" if onset == first else "")
 
 
 def _rows(rule: Rule, finding: Finding, last: pd.DataFrame) -> pd.DataFrame:

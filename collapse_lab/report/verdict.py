@@ -79,10 +79,9 @@ def _verdict(arm: str, place: int, sources: Sequence[Source], found: Sequence[li
 def _faulty(faults: Sequence[ArmFinding]) -> str:
     """The worst fault with its place, its number and its interval; the others by name."""
     worst, *others = faults
-    since = "before training" if worst.onset == 0 else f"step {worst.onset}"
     mean = " in the mean" if worst.of > 1 else ""
     text = (
-        f"{spoken(worst.kind)} at {worst.where}, since {since}; worst{mean} at {worst.site}, which {worst.text}: "
+        f"{spoken(worst.kind)} at {worst.where}, since {worst.since}; worst{mean} at {worst.site}, which {worst.text}: "
         f"{worst.measured}{_few(worst.of)}."
     )
     if others:

@@ -103,8 +103,8 @@ def _scale(comparison: Comparison) -> Iterator[str]:
     scope = f"{counted(arms.contrast.nunique(), 'arm')}, {counted(seeds, 'seed')} each"
     over = "seeds and images" if arms.images_counted.all() else "seeds, and over images where groups of them were kept"
     yield (
-        f"{scope}, {images} images, step {step}; means over the last third of depth, bias-corrected, with 95 % "
-        f"intervals over {over}."
+        f"{scope}, {images} images, step {step}; means over the last third of depth, bias-corrected"
+        f"{f', with 95 % intervals over {over}' if seeds > 1 else ''}."
     )
     if seeds < FEWEST_SEEDS:
         yield f"With fewer than {FEWEST_SEEDS} seeds an arm no difference can be called; one seed has no interval."

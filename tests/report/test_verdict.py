@@ -56,6 +56,12 @@ def test_sites_of_some_seeds_are_told_from_those_of_all(plain):
     assert f"worst in the mean at {OTHER}" in told(sources)["plain"]
 
 
+def test_a_finding_of_the_first_measured_step_may_be_older(plain):
+    late = [replace(each, metrics=each.metrics[each.metrics.step == 2]) for each in plain]
+    sentence = told([with_values(each, "redundant_channels", SITE, 0.9) for each in late])["plain"]
+    assert "in all 3 seeds, since step 2, the first that was measured; worst" in sentence
+
+
 def test_one_seed_is_told_with_its_interval_over_images(plain):
     (sentence,) = told([with_values(plain[0], "redundant_channels", SITE, 0.9)]).values()
     assert "at 1 site in 1 seed" in sentence
