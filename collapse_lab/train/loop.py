@@ -168,8 +168,7 @@ def _descend(ready: Prepared, on_step: OnStep | None, received: list[int]) -> No
     average = Average(objective, config.optim.ema) if config.optim.ema else None
     watch, guard, buffers = Watch(device), ready.guard(), Buffers(objective)
     kept: dict[str, resume.Kept] = {"model": objective, "optimizer": optimizer, "nonfinite": watch}
-    if average is not None:
-        kept["average"] = average
+    kept |= {} if average is None else {"average": average}
     first = saved = resume.restore(run, kept, place)
     ranks.from_first(lambda: resume.begin(run, first, place), "begin")
     if first == 0:
