@@ -3,8 +3,8 @@ Method    2 x 2 {GRN, none} x {LayerScale 1e-6, none}: V1 is none with LayerScal
           V2 changes two things. The pool's runs at seven steps; block outputs, activations and responses of unmasked
           test images. One primary test a headline metric, over the last third of depth at the last step.
 Cost      The pool: 12 runs of about 6 CPU minutes.
-Result    LayerScale takes 7.4 [6.3, 8.6] of 96 dimensions from late blocks (called); GRN does nothing that can be seen,
-          -0.12 [-0.40, 0.16], nor to what features are worth. No channel is dead in any arm. Page: reports/.
+Result    LayerScale takes 7.4 [6.2, 8.6] of 48 to 96 dimensions from late blocks (called); GRN does nothing that can be
+          seen, -0.12 [-0.40, 0.16], nor to what features are worth. No channel is dead in any arm. Page: reports/.
 """
 
 from __future__ import annotations

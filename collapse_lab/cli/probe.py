@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +13,15 @@ from collapse_lab.cli import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
     from collapse_lab.runs import Run
 
 COLUMNS = (
     *("arm", "step", "site", "channels", "effective_rank", "rank_share", "metric", "value", "corrected", "low", "high"),
     *("n_seeds", "n_images", "status"),
 )
+DRAWN = ("arm", "layer", "score", "value", "effective rank", "seeds", "images")
 SITES = ("kind:block",)
 
 
@@ -45,7 +49,32 @@ def probe(
         return
     shown = table.assign(site=table.site.replace("", "last map"))
     title = "Probes and effective rank, 95 % intervals over seeds and images"
-    output.print_table(title, COLUMNS, shown[list(COLUMNS)].itertuples(index=False))
+    if output.on_terminal():
+        output.draw_table(title, DRAWN, [_cells(row) for _, row in shown.iterrows()])
+    else:
+        output.print_table(title, COLUMNS, shown[list(COLUMNS)].itertuples(index=False))
+    for reason in _reasons(runs):
+        output.human().print(f"no value: {reason}", markup=False)
+
+
+def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
+    """A row as a person reads it: the score with its interval, the rank with its channels."""
+    ends = "" if isnan(row["low"]) else f" [{row['low']:.3f}, {row['high']:.3f}]"
+    value = row["value"] if isnan(row["corrected"]) else row["corrected"]
+    score = row["status"] if isnan(value) else f"{value:.3f}{ends}"
+    rank = "" if isnan(row["effective_rank"]) else f"{row['effective_rank']:.1f} of {row['channels']}"
+    return row["arm"], row["site"], row["metric"], score, rank, f"{row['n_seeds']}", f"{row['n_images']}"
+
+
+def _reasons(runs: Sequence[Path]) -> list[str]:
+    """Why scores of these runs have no value, each reason once."""
+    from collapse_lab.findings.compare import SCORES
+    from collapse_lab.findings.table import read_table
+    from collapse_lab.runs import Run
+
+    tables = [read_table(Run(path).metrics) for path in runs]
+    rows = [table[table.metric.isin(SCORES) & table.value.isna()] for table in tables]
+    return list(dict.fromkeys(reason for own in rows for reason in own.reason if reason))
 
 
 def _probed(run: Run, step: int | None, sites: Sequence[str], kinds: Sequence[str]) -> int:

@@ -98,6 +98,8 @@ def _scale(comparison: Comparison) -> Iterator[str]:
     arms = comparison.last[comparison.last.kind == "arm"]
     if arms.empty:
         return
+    ranks = arms[(arms.metric == RANK) & (arms.site == SUMMARY)]
+    arms = arms if ranks.empty else ranks
     seeds, images = int(arms.n_seeds.min()), int(arms.n_images.min())
     step = int(comparison.metrics.step.max())
     scope = f"{counted(arms.contrast.nunique(), 'arm')}, {counted(seeds, 'seed')} each"
@@ -115,7 +117,7 @@ def _factor(comparison: Comparison, factor: str) -> str:
     if on is None or off is None or effect is None:
         return f"{factor}: nothing was measured of the effective rank."
     text = (
-        f"Blocks with {factor} use {marked(on)} of {on.channels} dimensions, without it {marked(off)}: "
+        f"Blocks with {factor} use {marked(on)} of {_widths(comparison, on)} dimensions, without it {marked(off)}: "
         f"{factor} changes the effective rank by {interval(effect)} ({verdict(effect)})."
     )
     return text + _factor_dead(comparison, factor)
@@ -154,7 +156,7 @@ def _arm(comparison: Comparison, arm: str) -> str:
     if own is None or base is None or less is None:
         return f"{isolated(arm)}: nothing was measured of the effective rank."
     text = (
-        f"{isolated(arm)}: {marked(own)} of {own.channels} dimensions, {isolated(comparison.baseline)} {marked(base)}; "
+        f"{isolated(arm)}: {marked(own)} of {_widths(comparison, own)} dimensions, {isolated(comparison.baseline)} {marked(base)}; "
         f"difference {interval(less)} ({verdict(less)})."
     )
     dead, change = _maybe(comparison, arm, DEAD), _maybe(comparison, contrast, DEAD)
@@ -171,6 +173,15 @@ def _probe(comparison: Comparison) -> Iterator[str]:
     if len(arms):
         listed = ", ".join(f"{isolated(row.contrast)} {interval(row, 'share')}" for _, row in arms.iterrows())
         yield f"Linear probe accuracy on the frozen features: {listed}."
+
+
+def _widths(comparison: Comparison, row: Row[Any]) -> str:
+    """The channels of the layers that a row is the mean of: 96, or 48 to 96."""
+    table = comparison.metrics
+    behind = table[table.site.isin(str(row.sites).split(", ")) & (table.metric == row.metric)].channels
+    if behind.empty or behind.min() == row.channels:
+        return str(row.channels)
+    return f"{behind.min()} to {row.channels}"
 
 
 def _maybe(comparison: Comparison, contrast: str, metric: str) -> Row[Any] | None:

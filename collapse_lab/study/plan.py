@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from collapse_lab.findings.contrast import factorial
 from collapse_lab.findings.scores import PROBES
 from collapse_lab.registry import Registry, nearest
 from collapse_lab.stats.positions import sampled_count
@@ -101,6 +102,7 @@ def read_study(path: Path | str) -> Study:
         raise ValueError(f"{file} is not a study: {'; '.join(_faults(error))}") from None
     if study.baseline not in study.arms:
         raise ValueError(f"the baseline {study.baseline!r} is not an arm{nearest(study.baseline, study.arms)}")
+    factorial({name: arm.factors for name, arm in study.arms.items() if arm.factors})  # raises before a run is made
     return study
 
 
