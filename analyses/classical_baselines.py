@@ -3,8 +3,10 @@
 Method    Linear, k-NN, SVM and k-means on each, of the same images: methods that learn nothing on three splits of all
           images, as large as training and test set; networks (the pool's V1 and V2, the last map averaged over
           positions, unmasked) on the training and test set themselves, three seeds of training.
-Cost      The pool's V1 and V2, and about ten minutes of probes.
-Result    Not run.
+Cost      The pool's V1 and V2, and about fifteen minutes of probes.
+Result    Not by a linear probe: Fourier magnitudes 38.8 % (38.4 to 39.3 over three splits), V2 38.3 (38.1 to 38.5 over
+          three seeds), V1 37.9, components 37.3, pixels 36.7, untrained 33.6. By SVM pixels (38.9) and Fourier (39.9)
+          lie above V2 (37.6), by k-NN components and Fourier. k-means finds most in V2 (NMI .118, pixels .094).
 """
 
 from __future__ import annotations

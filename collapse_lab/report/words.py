@@ -156,8 +156,8 @@ def _arm(comparison: Comparison, arm: str) -> str:
     if own is None or base is None or less is None:
         return f"{isolated(arm)}: nothing was measured of the effective rank."
     text = (
-        f"{isolated(arm)}: {marked(own)} of {_widths(comparison, own)} dimensions, {isolated(comparison.baseline)} {marked(base)}; "
-        f"difference {interval(less)} ({verdict(less)})."
+        f"{isolated(arm)}: {marked(own)} of {_widths(comparison, own)} dimensions, "
+        f"{isolated(comparison.baseline)} {marked(base)}; difference {interval(less)} ({verdict(less)})."
     )
     dead, change = _maybe(comparison, arm, DEAD), _maybe(comparison, contrast, DEAD)
     if dead is not None and change is not None:
