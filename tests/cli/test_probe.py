@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collapse_lab.findings.table import read_table
+from collapse_lab.findings.table import read_table, write_table
 from collapse_lab.runs import Run
 
 
@@ -45,6 +45,26 @@ def test_what_was_probed_is_not_probed_again(ask, run, monkeypatch):
     assert first[0] == 0, first[2]
     monkeypatch.setattr("collapse_lab.study.probing.load_step", None)
     assert ask(*asked) == first
+
+
+def test_why_a_score_has_no_value_is_said_and_on_a_terminal_intervals_stay(ask, run, monkeypatch):
+    table = read_table(run.metrics)
+    assert ask("probe", run.path, "--sites", "stem")[0] == 0
+    monkeypatch.setattr("collapse_lab.cli.probe._probed", lambda own, *_: 2)
+    probed = read_table(run.metrics)
+    lost = (probed.metric == "linear_probe_accuracy") & (probed.site == "stem")
+    probed.loc[lost, ["value", "corrected", "low", "high", "status", "reason"]] = [
+        *([float("nan")] * 4),
+        *("insufficient", "a probe needs images of two classes at least, got 1"),
+    ]
+    write_table(probed, run.metrics)
+    monkeypatch.setattr("collapse_lab.cli.output.on_terminal", lambda: True)
+    code, out, err = ask("probe", run.path)
+    assert code == 0, err
+    assert "no value: a probe needs images of two classes at least, got 1" in err
+    (kept,) = table[table.metric == "linear_probe_accuracy"].to_dict("records")
+    assert f"{kept['corrected']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}]" in " ".join(out.split())
+    assert "insufficient" in out
 
 
 def test_what_cannot_be_probed_is_said_with_what_to_do(ask, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -59,6 +60,19 @@ def test_a_difference_is_called_only_when_it_is(comparison, values, said):
 )
 def test_numbers_are_said_in_two_or_three_digits(value, unit, text):
     assert words.number(value, unit) == text
+
+
+def test_seeds_are_those_of_the_ranks_whatever_else_was_measured_of_fewer(comparison):
+    rows = comparison.table[comparison.table.kind == "arm"].head(1)
+    fewer = pd.concat([comparison.table, rows.assign(metric="knn_accuracy", site="stem", n_seeds=1)])
+    assert "2 arms, 3 seeds each" in " ".join(words.sentences(replace(comparison, table=fewer)))
+
+
+def test_ranks_of_layers_of_unequal_width_name_both(comparison):
+    metrics = comparison.metrics.copy()
+    behind = str(comparison.row("GRN on", "effective_rank").sites).split(", ")
+    metrics.loc[metrics.site == behind[0], "channels"] = 32
+    assert "of 32 to 64 dimensions" in " ".join(words.sentences(replace(comparison, metrics=metrics)))
 
 
 def test_an_interval_names_its_unit_once():

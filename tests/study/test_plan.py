@@ -131,3 +131,11 @@ def test_an_objective_that_needs_labels_is_refused_on_images_without_any(tmp_pat
             folder.rmdir()
     said = refused(pictures, tmp_path, {"objective": {"name": "supervised"}})
     assert "labels" in said
+
+
+def test_factors_that_are_no_factorial_are_refused_with_the_file(tmp_path):
+    (tmp_path / "study.toml").write_text(
+        DEMO.read_text().replace("{ GRN = true, LayerScale = true }", "{ GRN = true }")
+    )
+    with pytest.raises(ValueError, match="need each combination of on and off in exactly one arm"):
+        read_study(tmp_path / "study.toml")
