@@ -12,6 +12,7 @@ from collapse_lab.report.layout import Layout
 from collapse_lab.report.packing import Array, log_codes, packed
 
 POINTS = 64
+CURVES = ("singular_values", "channel_variance")
 
 
 def ranks(count: int, points: int = POINTS) -> Array:
@@ -57,15 +58,14 @@ def _curves(table: pd.DataFrame, sites: Sequence[str]) -> dict[tuple[str, int, s
     """(series, step, site) -> its values in order and the floor, under the first position policy of the table."""
     if table.empty:
         return {}
-    wanted = table.series.isin(["singular_values", "channel_variance"]) & table.site.isin(sites)
-    rows = table[wanted & (table.positions == table.positions.iloc[0])]
-    value, floor = rows.value.to_numpy(), rows.floor.to_numpy()
-    # Rows of one curve stand together and in order, as `series_table` writes them.
-    starts = np.flatnonzero(rows["index"].to_numpy() == 0)
-    ends = np.append(starts[1:], len(rows))
-    names, steps, places = (rows[name].to_numpy()[starts] for name in ("series", "step", "site"))
-    found = {}
-    for place, (start, end) in enumerate(zip(starts, ends[: len(starts)], strict=True)):
-        key = (str(names[place]), int(steps[place]), str(places[place]))
-        found[key] = (value[start:end], float(floor[start]))
-    return found
+    # Rows of one curve stand together and in order, as `series_table` writes them: the first of each tells which it is.
+    starts = np.flatnonzero(table["index"].to_numpy() == 0)
+    ends = np.append(starts[1:], len(table))
+    heads = table[["series", "step", "site", "positions", "floor"]].iloc[starts]
+    wanted = heads.series.isin(CURVES) & heads.site.isin(sites) & (heads.positions == heads.positions.iloc[0])
+    value, kept = table.value.to_numpy(), np.flatnonzero(wanted.to_numpy())
+    names, steps, places, floors = (heads[name].to_numpy()[kept] for name in ("series", "step", "site", "floor"))
+    return {
+        (str(name), int(step), str(site)): (value[starts[own] : ends[own]], float(floor))
+        for own, name, step, site, floor in zip(kept, names, steps, places, floors, strict=True)
+    }
