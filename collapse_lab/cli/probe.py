@@ -42,7 +42,8 @@ def probe(
     from collapse_lab.runs import Run
 
     steps = [_probed(Run(path), step, sites or SITES, kinds or ("linear",)) for path in runs]
-    arms, _ = arms_of(read_sources(runs))
+    sources = read_sources(runs)
+    arms, _ = arms_of(sources)
     table = worth(arms, at="last" if step is None else steps[0])
     if json:
         output.print_json("probe", rows=output.records(table))
@@ -53,7 +54,7 @@ def probe(
         output.draw_table(title, DRAWN, [_cells(row) for _, row in shown.iterrows()])
     else:
         output.print_table(title, COLUMNS, shown[list(COLUMNS)].itertuples(index=False))
-    for reason in _reasons(runs):
+    for reason in _reasons([source.metrics for source in sources]):
         output.human().print(f"no value: {reason}", markup=False)
 
 
@@ -66,13 +67,10 @@ def _cells(row: pd.Series[Any]) -> tuple[str, ...]:
     return row["arm"], row["site"], row["metric"], score, rank, f"{row['n_seeds']}", f"{row['n_images']}"
 
 
-def _reasons(runs: Sequence[Path]) -> list[str]:
-    """Why scores of these runs have no value, each reason once."""
+def _reasons(tables: Sequence[pd.DataFrame]) -> list[str]:
+    """Why scores of runs have no value, each reason once."""
     from collapse_lab.findings.compare import SCORES
-    from collapse_lab.findings.table import read_table
-    from collapse_lab.runs import Run
 
-    tables = [read_table(Run(path).metrics) for path in runs]
     rows = [table[table.metric.isin(SCORES) & table.value.isna()] for table in tables]
     return list(dict.fromkeys(reason for own in rows for reason in own.reason if reason))
 
